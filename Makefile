@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+# For GNU make 4.3; no configure step. `make help` tells what there is to make.
+
+VERSION = 0.1.0
+
+# ---- What may be set on the command line. CFLAGS, CPPFLAGS and LDFLAGS are the user's and come last.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS ?= -O2 -g
+
+PREFIX = /usr
+SYSCONFDIR = /etc
+LOCALSTATEDIR = /var
+DESTDIR =
+
+# 1: with AddressSanitizer and UndefinedBehaviorSanitizer
+SAN =
+# 1: a warning is an error
+WERROR =
+# 1: px-status-event holds SQLite itself; starts faster, but a distribution's update of SQLite does not reach it
+STATIC_SQLITE =
+# 1: show the commands
+V =
+# for each fuzz target
+FUZZ_SECONDS = 20
+# for the end-to-end tests, as in PYTEST_ARGS='-k overflow'
+PYTEST_ARGS =
+
+# ---- Flags
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+is = $(filter 1 yes on,$(1))
+
+# ${1} when the compiler knows it.
+understood = $(shell echo 'int x;' | $(CC) -Werror $(1) -fsyntax-only -x c - 2>/dev/null && echo '$(1)')
+
+warnings := -Wall -Wextra -Wpedantic -Wshadow -Wformat=2 -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	-Wwrite-strings -Wcast-qual -Wpointer-arith -Wimplicit-fallthrough -Wswitch-enum -Wconversion \
+	$(if $(call is,$(WERROR)),-Werror)
+
+# All compilers have the first two; clang 14 has not the last, and control-flow protection depends on the machine.
+hardening := -fPIE -fstack-protector-strong $(foreach flag,-fstack-clash-protection -fcf-protection \
+	-ftrivial-auto-var-init=zero,$(call understood,$(flag)))
+sanitizers :=
+fuzzer :=
+
+ifneq ($(call is,$(SAN)),)
+sanitizers := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifneq ($(call is,$(FUZZ)),)
+sanitizers := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+fuzzer := -fsanitize=fuzzer
+else ifeq ($(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),)
+# It needs optimization, and some compilers bring a definition of their own.
+ifneq ($(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS)))),)
+hardening += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+endif
+endif
+
+quoted = '"$(1)"'
+ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quoted,$(VERSION)) \
+	-DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) -DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) \
+	-ffile-prefix-map='$(CURDIR)/='
+
+compile = $(CC) $(ours) $(warnings) $(hardening) $(sanitizers) $(CPPFLAGS) $(CFLAGS)
+link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
+
+recorder_libs := -linih $(if $(call is,$(STATIC_SQLITE)),-l:libsqlite3.a -lm,-lsqlite3)
+flush_libs := -linih -lsqlite3 -lcurl -lcjson -lz -lm
+
+# ---- What is built, and where: each compiler and each kind of build has a folder of its own.
+
+variant := $(subst $(space),_,$(notdir $(CC)))$(if $(call is,$(SAN)),-san)$(if \
+	$(call is,$(FUZZ)),-fuzz)$(if $(call is,$(WERROR)),-werror)
+build := build/$(variant)
+
+programs := $(addprefix $(build)/,px-status px-status-event px-status-flush)
+object = $(patsubst %.c,$(build)/%.o,$(1))
+lib_objects := $(call object,$(wildcard lib/*.c))
+# Every file of cmd/ that is not a program is there for all programs.
+shared_objects := $(call object,$(filter-out cmd/px-%,$(wildcard cmd/*.c)))
+unit_shared := $(call object,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
+unit_tests := $(patsubst %.c,$(build)/%,$(wildcard test/unit/test_*.c))
+bench_tools := $(patsubst %.c,$(build)/%,$(wildcard test/bench/*.c))
+fuzz_targets := $(patsubst %.c,$(build)/%,$(wildcard test/fuzz/fuzz_*.c))
+
+quiet := $(if $(call is,$(V)),,@)
+say = $(if $(call is,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+# For a make that this one starts: as many jobs as processors, unless the user said how many.
+make_all_cpus = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all check check-unit check-e2e check-valgrind unit-tests lint headers bench demo fuzz fuzz-targets install \
+	uninstall clean help FORCE
+
+all: $(programs)
+
+help:
+	@echo 'make              the programs, in $(build)'
+	@echo 'make demo         an alert on its way from Monit to a server on this machine'
+	@echo 'make check        all tests; check-unit, check-e2e and check-valgrind run a part of them'
+	@echo 'make lint         rules of the source, static analysis, builds with gcc and clang without a warning'
+	@echo 'make bench        how fast the recorder is, how much memory a large flush takes'
+	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'
+	@echo 'make install      also uninstall; PREFIX, SYSCONFDIR, LOCALSTATEDIR, DESTDIR'
+	@echo 'make clean        removes build/'
+	@echo
+	@echo 'CC, CFLAGS, CPPFLAGS, LDFLAGS as usual; SAN=1 WERROR=1 V=1 STATIC_SQLITE=1 as the Makefile says'
+
+# What the last build was made with, so that other flags make it anew.
+shell_quoted = '$(subst ','\'',$(1))'
+$(build)/compile-flags: now = $(compile)
+$(build)/link-flags: now = $(link) $(recorder_libs) $(flush_libs)
+$(build)/%-flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call shell_quoted,$(now)) | cmp -s - $@ || printf '%s\n' $(call shell_quoted,$(now)) >$@
+
+$(build)/%.o: %.c $(build)/compile-flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(quiet)$(compile) -MMD -MP -c -o $@ $<
+
+# The folders stand for a source file that is gone.
+$(build)/libpx.a: $(lib_objects) lib
+$(build)/libcmd.a: $(shared_objects) cmd
+$(build)/%.a:
+	$(call say,AR,$@)
+	@rm -f $@
+	$(quiet)$(AR) rcs $@ $(filter %.o,$^)
+
+$(build)/px-status-event: libs = $(recorder_libs)
+$(build)/px-status $(build)/px-status-flush: libs = $(flush_libs)
+$(programs): $(build)/px-%: $(build)/cmd/px-%.o
+
+$(unit_tests): libs = -lcmocka $(flush_libs)
+$(unit_tests): $(build)/%: $(build)/%.o $(unit_shared)
+
+$(fuzz_targets): libs = $(fuzzer) $(flush_libs)
+$(fuzz_targets): $(build)/%: $(build)/%.o
+
+$(programs) $(unit_tests) $(fuzz_targets): $(build)/libcmd.a $(build)/libpx.a $(build)/link-flags
+	$(call say,LD,$@)
+	$(quiet)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
+
+-include $(wildcard $(build)/*/*.d $(build)/*/*/*.d)
+
+# ---- Tests. Each target first installs what it needs and this machine has not.
+
+need = @test/tools/need
+
+unit-tests: $(unit_tests)
+fuzz-targets: $(fuzz_targets)
+
+check:
+	$(need) build check
+	@$(make_all_cpus) all unit-tests
+	@test/tools/run-tests '$(CURDIR)/$(build)' unit e2e
+
+check-unit check-e2e check-valgrind: check-%:
+	$(need) build check $(filter valgrind,$*)
+	@$(make_all_cpus) $(if $(filter e2e,$*),all,unit-tests)
+	@test/tools/run-tests '$(CURDIR)/$(build)' $*
+
+# Stale folders of another compiler are no matter to it: the script builds what it needs.
+lint:
+	$(need) build check lint
+	@MAKE='$(make_all_cpus)' test/tools/lint
+
+# Each header compiles alone.
+headers: $(patsubst %.h,$(build)/%.h.alone,$(wildcard lib/*.h cmd/*.h))
+$(build)/%.h.alone: %.h FORCE
+	$(quiet)$(compile) -fsyntax-only -x c $<
+
+demo:
+	$(need) build demo
+	@$(make_all_cpus) all
+	@test/tools/demo '$(CURDIR)/$(build)'
+
+bench:
+	$(need) build bench
+	@$(make_all_cpus) all $(bench_tools)
+	@test/bench/bench '$(CURDIR)/$(build)'
+
+# Static, as small and quick to start as a program can be.
+$(bench_tools): $(build)/%: %.c $(build)/compile-flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(quiet)$(CC) -std=c17 -D_GNU_SOURCE $(warnings) $(CPPFLAGS) $(CFLAGS) -static -o $@ $<
+
+fuzz:
+	$(need) build lint
+	@$(make_all_cpus) CC=clang FUZZ=1 fuzz-targets
+	@test/tools/run-fuzz '$(CURDIR)/build/clang-fuzz' $(FUZZ_SECONDS)
+
+# ---- Installation
+
+bindir = $(DESTDIR)$(PREFIX)/bin
+mandir = $(DESTDIR)$(PREFIX)/share/man
+unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+datadir = $(DESTDIR)$(PREFIX)/share/px-status
+confdir = $(DESTDIR)$(SYSCONFDIR)/px-status
+spooldir = $(DESTDIR)$(LOCALSTATEDIR)/lib/px-status
+
+snippets := $(wildcard share/monitrc.d/*)
+units := $(wildcard share/systemd/*)
+crons := $(wildcard share/cron/*)
+examples := $(wildcard share/examples/*)
+pages := $(wildcard man/*.[1-9])
+
+# What these files say of /usr/bin is true under another PREFIX too.
+install_texts = install -d $(2) && for file in $(1); do \
+	sed 's|/usr/bin/px-status|$(PREFIX)/bin/px-status|g' $$file >$(2)/$${file\#\#*/} && \
+	chmod 644 $(2)/$${file\#\#*/} || exit; done
+
+# The spool's folder is for the system user px-status, who is made where root installs on the device itself. A folder that
+# was there before is left as it is.
+user = px-status
+add_user = useradd --system --user-group --no-create-home --home-dir $(LOCALSTATEDIR)/lib/px-status \
+	--shell /usr/sbin/nologin $(user)
+make_spooldir = if [ -d $(spooldir) ]; then \
+		:; \
+	elif [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ]; then \
+		{ getent passwd $(user) >/dev/null || $(add_user); } && \
+		install -d -m 700 -o $(user) -g "$$(id -gn $(user))" $(spooldir); \
+	else \
+		install -d -m 700 $(spooldir) && \
+		echo 'Left to do on the device, as root:' && \
+		echo '  $(add_user)' && \
+		echo '  chown $(user): $(LOCALSTATEDIR)/lib/px-status'; \
+	fi
+
+install: all
+	install -d $(bindir) $(confdir)
+	install -m 755 $(programs) $(bindir)
+	$(call install_texts,$(snippets),$(datadir)/monitrc.d)
+	$(call install_texts,$(crons),$(datadir)/cron)
+	$(call install_texts,$(examples),$(datadir)/examples)
+	$(call install_texts,$(units),$(unitdir))
+	for page in $(pages); do \
+		install -D -m 644 $$page $(mandir)/man$${page##*.}/$${page##*/} || exit; done
+	[ -e $(confdir)/px-status.conf ] || [ ! -e share/examples/px-status.conf ] || \
+		install -m 644 share/examples/px-status.conf $(confdir)/px-status.conf
+	@$(make_spooldir)
+
+# Configuration, spool and the user px-status stay.
+uninstall:
+	rm -f $(addprefix $(bindir)/,$(notdir $(programs))) $(addprefix $(unitdir)/,$(notdir $(units)))
+	for page in $(pages); do rm -f $(mandir)/man$${page##*.}/$${page##*/}; done
+	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(crons) $(examples)))
+	for dir in $(datadir)/monitrc.d $(datadir)/cron $(datadir)/examples $(datadir); do rmdir $$dir 2>/dev/null || :; done
+
+clean:
+	rm -rf build
