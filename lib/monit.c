@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+#include "monit.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ESC '\x1b'
+#define LABEL_COLUMN 2		/* a line of a service is indented by so many blanks */
+#define QUOTE_MAX 120		/* bytes of an unknown text in an error */
+#define FIRST_CAPACITY 16
+
+static const struct {
+	const char *said;
+	const char *type;
+} types[] = {
+	{ "System", "system" },
+	{ "Process", "process" },
+	{ "File", "file" },
+	{ "Fifo", "fifo" },
+	{ "Directory", "directory" },
+	{ "Filesystem", "filesystem" },
+	{ "Remote Host", "remote_host" },
+	{ "Network", "network" },
+	{ "Program", "program" },
+};
+
+/* What no row names is PX_SERVICE_FAILED. */
+static const struct {
+	const char *status;
+	enum px_service_state state;
+} states[] = {
+	{ "OK", PX_SERVICE_OK },
+	{ "Running", PX_SERVICE_OK },
+	{ "Accessible", PX_SERVICE_OK },
+	{ "Online with all services", PX_SERVICE_OK },
+	{ "Status ok", PX_SERVICE_OK },
+	{ "UP", PX_SERVICE_OK },
+	{ "Not monitored", PX_SERVICE_UNMONITORED },
+	{ "Initializing", PX_SERVICE_INITIALIZING },
+	{ "Waiting", PX_SERVICE_WAITING },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Whose value the next indented line continues. */
+enum open_value { NOTHING, STATUS, LINE };
+
+struct reader {
+	struct px_monit_status *out;
+	size_t service_capacity;
+	size_t line_capacity;
+	size_t value_column;		/* 0 while no line has told it */
+	enum open_value open;
+	size_t blank_lines;		/* since the last line that was none */
+};
+
+const char *
+px_service_state_name(enum px_service_state state)
+{
+	static const char *const names[PX_SERVICE_STATES] = { "ok", "failed", "unmonitored", "initializing", "waiting" };
+
+	return names[state];
+}
+
+/*
+ * The length of the terminal sequence that ${text} begins with: CSI (ECMA-48, 5.4) and, as "tput sgr0" ends colours,
+ * a character set. One that its line's end or another sequence cuts off counts too. No line's end is ever part of one.
+ */
+static size_t
+sequence_length(const char *text, size_t len)
+{
+	size_t i = 2;
+
+	if (len == 1 || text[1] == ESC || text[1] == '\n')
+		return 1;
+	if (text[1] == '(' || text[1] == ')')
+		return len > 2 && text[2] >= '0' && text[2] <= '~' ? 3 : 0;
+	if (text[1] != '[')
+		return 0;
+	while (i < len && text[i] >= ' ' && text[i] <= '?')
+		i++;
+	if (i == len || text[i] == '\n' || text[i] == '\r' || text[i] == ESC)
+		return i;
+	return text[i] >= '@' && text[i] <= '~' ? i + 1 : 0;
+}
+
+static void
+remove_colours(struct px_buf *text)
+{
+	size_t from = 0;
+	size_t to = 0;
+
+	while (from < text->len) {
+		const char *escape = memchr(text->data + from, ESC, text->len - from);
+		size_t plain = escape != NULL ? (size_t)(escape - text->data) - from : text->len - from;
+		size_t sequence = escape != NULL ? sequence_length(escape, text->len - from - plain) : 0;
+
+		if (escape != NULL && sequence == 0)
+			plain++;
+		memmove(text->data + to, text->data + from, plain);
+		to += plain;
+		from += plain + sequence;
+	}
+	px_buf_rewind(text, to);
+}
+
+static struct px_slice
+behind(struct px_slice text, size_t count)
+{
+	return (struct px_slice){ text.ptr + count, text.len - count };
+}
+
+static bool
+starts_with(struct px_slice text, const char *start)
+{
+	size_t len = strlen(start);
+
+	return text.len >= len && memcmp(text.ptr, start, len) == 0;
+}
+
+static bool
+ends_with(struct px_slice text, const char *end)
+{
+	size_t len = strlen(end);
+
+	return text.len >= len && memcmp(text.ptr + text.len - len, end, len) == 0;
+}
+
+static size_t
+count_blanks(struct px_slice text, size_t from)
+{
+	size_t i = from;
+
+	while (i < text.len && text.ptr[i] == ' ')
+		i++;
+	return i - from;
+}
+
+/* "[Nd ][Nh ]Nm" in seconds; -1 when it is not that. */
+static int64_t
+read_uptime(struct px_slice text)
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = { { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 } };
+	int64_t total = 0;
+
+	text = px_slice_trim(text);
+	for (size_t i = 0; i < COUNT(units); i++) {
+		const char *end = memchr(text.ptr, units[i].unit, text.len);
+		struct px_slice number = { text.ptr, end != NULL ? (size_t)(end - text.ptr) : 0 };
+		int64_t count;
+
+		if (end == NULL && units[i].unit != 'm')
+			continue;
+		if (px_text_to_int64(number, 0, INT32_MAX, &count) == -1)
+			return -1;
+		total += count * units[i].seconds;
+		text = px_slice_trim(behind(text, number.len + 1));
+	}
+	return text.len == 0 ? total : -1;
+}
+
+/* "The Monit daemon 5.7 uptime: 0m ", "Monit uptime: 16h 0m", "Monit 5.33.0 uptime: 3m". */
+static bool
+read_header(struct px_monit_status *out, struct px_slice line)
+{
+	static const char *const starts[] = { "The Monit daemon ", "Monit " };
+	struct px_slice version = { line.ptr, 0 };
+	size_t i = 0;
+
+	while (i < COUNT(starts) && !starts_with(line, starts[i]))
+		i++;
+	if (i == COUNT(starts))
+		return false;
+	line = behind(line, strlen(starts[i]));
+	if (line.len > 0 && line.ptr[0] >= '0' && line.ptr[0] <= '9') {
+		const char *blank = memchr(line.ptr, ' ', line.len);
+
+		if (blank == NULL)
+			return false;
+		version = (struct px_slice){ line.ptr, (size_t)(blank - line.ptr) };
+		line = behind(line, version.len + 1);
+	}
+	if (!starts_with(line, "uptime:"))
+		return false;
+	out->version = version;
+	out->uptime_s = read_uptime(behind(line, strlen("uptime:")));
+	out->has_header = true;
+	return true;
+}
+
+/* Type 'name', where the name may hold the quote too. */
+static bool
+read_service_line(struct px_slice line, struct px_monit_service *service)
+{
+	for (size_t i = 0; i < COUNT(types); i++) {
+		struct px_slice name;
+
+		if (!starts_with(line, types[i].said))
+			continue;
+		name = px_slice_trim(behind(line, strlen(types[i].said)));
+		if (line.ptr + strlen(types[i].said) + 1 != name.ptr || name.len < 2 || name.ptr[0] != '\'' || !ends_with(name, "'"))
+			continue;
+		*service = (struct px_monit_service){ .type = types[i].type };
+		service->name = (struct px_slice){ name.ptr + 1, name.len - 2 };
+		return true;
+	}
+	return false;
+}
+
+/* Room for one more of ${count} elements of ${size} bytes: the array, moved perhaps, or NULL. */
+static void *
+grow(void *array, size_t count, size_t *capacity, size_t size)
+{
+	size_t wanted = *capacity == 0 ? FIRST_CAPACITY : *capacity + *capacity / 2;
+
+	if (count < *capacity)
+		return array;
+	array = wanted > SIZE_MAX / size ? NULL : realloc(array, wanted * size);
+	if (array != NULL)
+		*capacity = wanted;
+	return array;
+}
+
+static int
+add_service(struct reader *reader, const struct px_monit_service *service)
+{
+	struct px_monit_status *out = reader->out;
+	struct px_monit_service *services = grow(out->services, out->service_count, &reader->service_capacity, sizeof(*services));
+
+	if (services == NULL)
+		return -1;
+	out->services = services;
+	out->services[out->service_count] = *service;
+	out->services[out->service_count].status = behind(service->name, service->name.len);
+	out->services[out->service_count].first_line = out->line_count;
+	out->service_count++;
+	reader->open = NOTHING;
+	return 0;
+}
+
+/*
+ * Where a label ends and its value begins. The first line that has both tells the column of all values. A label as long
+ * as the column allows has one blank behind it; a still longer one pushes its value to the right.
+ */
+static void
+split_line(struct reader *reader, struct px_slice line, struct px_monit_line *out)
+{
+	size_t column = reader->value_column;
+	size_t end = LABEL_COLUMN;
+	size_t value;
+
+	while (end < line.len) {
+		bool blank = line.ptr[end] == ' ';
+
+		if (blank && (end + 1 >= line.len || line.ptr[end + 1] == ' ' || (column > 0 && end + 1 >= column)))
+			break;
+		end++;
+	}
+	value = end + count_blanks(line, end);
+	if (column == 0 && value < line.len)
+		reader->value_column = column = value;
+	if (end < column && value > column)
+		value = column;
+	out->label = (struct px_slice){ line.ptr + LABEL_COLUMN, end - LABEL_COLUMN };
+	out->value = behind(line, value < line.len ? value : line.len);
+}
+
+static int
+add_line(struct reader *reader, struct px_slice line)
+{
+	struct px_monit_status *out = reader->out;
+	struct px_monit_service *service = &out->services[out->service_count - 1];
+	struct px_monit_line *lines;
+	struct px_monit_line one;
+
+	split_line(reader, line, &one);
+	if (px_slice_is_nocase(one.label, "status")) {
+		bool first = service->status.len == 0;
+
+		if (first)
+			service->status = one.value;
+		reader->open = first ? STATUS : NOTHING;
+		return 0;
+	}
+	lines = grow(out->lines, out->line_count, &reader->line_capacity, sizeof(*lines));
+	if (lines == NULL)
+		return -1;
+	out->lines = lines;
+	out->lines[out->line_count++] = one;
+	service->line_count++;
+	reader->open = LINE;
+	return 0;
+}
+
+/* Joins ${text} to the open value, in place: an indent and the ends of lines lie between them. */
+static void
+continue_value(struct reader *reader, struct px_slice text)
+{
+	struct px_monit_status *out = reader->out;
+	struct px_slice *value;
+	char *end;
+
+	if (reader->open == NOTHING)
+		return;
+	value = reader->open == STATUS ? &out->services[out->service_count - 1].status : &out->lines[out->line_count - 1].value;
+	end = out->text.data + (value->ptr - out->text.data) + value->len;
+	memset(end, '\n', reader->blank_lines + 1);
+	memmove(end + reader->blank_lines + 1, text.ptr, text.len);
+	value->len += reader->blank_lines + 1 + text.len;
+}
+
+/* Output that is not indented though it should be still belongs to its program; elsewhere such a line is noise. */
+static bool
+is_stray_output(const struct reader *reader)
+{
+	return reader->open == LINE && reader->blank_lines == 0 &&
+	    px_slice_is_nocase(reader->out->lines[reader->out->line_count - 1].label, "last output");
+}
+
+static int
+take_line(struct reader *reader, struct px_slice line)
+{
+	struct px_monit_service service;
+	size_t blanks;
+	int rc = 0;
+
+	while (line.len > 0 && line.ptr[line.len - 1] == '\r')
+		line.len--;
+	blanks = count_blanks(line, 0);
+	if (read_service_line(line, &service))
+		rc = add_service(reader, &service);
+	else if (reader->out->service_count == 0)
+		(void)(reader->out->has_header || read_header(reader->out, line));
+	else if (reader->value_column > 0 && blanks >= reader->value_column)
+		continue_value(reader, behind(line, reader->value_column));
+	else if (blanks == line.len) {
+		reader->blank_lines++;
+		return 0;
+	} else if (blanks == LABEL_COLUMN)
+		rc = add_line(reader, line);
+	else if (is_stray_output(reader))
+		continue_value(reader, line);
+	reader->blank_lines = 0;
+	return rc;
+}
+
+/* What is pending stands behind the status: "OK - restart pending". */
+static struct px_slice
+split_pending(struct px_slice status, struct px_slice *pending)
+{
+	static const char before[] = " - ";
+	static const char after[] = " pending";
+	struct px_slice rest = status;
+	size_t word = 0;
+
+	*pending = behind(status, status.len);
+	if (!ends_with(status, after))
+		return status;
+	rest.len -= sizeof(after) - 1;
+	while (word < rest.len && strchr(" \n|", rest.ptr[rest.len - word - 1]) == NULL)
+		word++;
+	rest.len -= word;
+	if (word == 0 || !ends_with(rest, before))
+		return status;
+	*pending = (struct px_slice){ rest.ptr + rest.len, word };
+	rest.len -= sizeof(before) - 1;
+	return rest;
+}
+
+static void
+finish_service(struct px_monit_service *service)
+{
+	struct px_slice status;
+
+	service->status = px_slice_trim(service->status);
+	status = px_slice_trim(split_pending(service->status, &service->pending));
+	service->state = PX_SERVICE_FAILED;
+	for (size_t i = 0; i < COUNT(states); i++)
+		if (px_slice_is_nocase(status, states[i].status))
+			service->state = states[i].state;
+}
+
+/* What is there instead of a status: its first line that is not blank. */
+static int
+refuse(const struct px_monit_status *out, struct px_err *err)
+{
+	struct px_slice said = px_slice_trim((struct px_slice){ px_buf_text(&out->text), out->text.len });
+	struct px_buf quote = PX_BUF((size_t)QUOTE_MAX * 6);
+	const char *end;
+
+	if (said.len == 0)
+		return px_err_set(err, PX_LATER, "no status from Monit: it said nothing");
+	end = memchr(said.ptr, '\n', said.len);
+	if (end != NULL)
+		said.len = (size_t)(end - said.ptr);
+	px_text_escape(&quote, said.ptr, px_text_cut(said.ptr, said.len, QUOTE_MAX));
+	(void)px_err_set(err, PX_LATER, "no status from Monit: it said '%s'", px_buf_text(&quote));
+	px_buf_clear(&quote);
+	return -1;
+}
+
+int
+px_monit_parse(struct px_monit_status *out, const char *text, size_t len, struct px_err *err)
+{
+	struct reader reader = { .out = out };
+	size_t at = 0;
+
+	/* A byte that is not UTF-8 becomes a character of three. */
+	*out = (struct px_monit_status){ .uptime_s = -1, .text = PX_BUF(len <= SIZE_MAX / 4 ? 3 * len : len) };
+	out->version = px_slice("");
+	(void)px_buf_reserve(&out->text, len);
+	if (len > 0)
+		px_text_clean(&out->text, text, len);
+	if (px_buf_check(&out->text, "what Monit said", err) == -1)
+		return -1;
+	remove_colours(&out->text);
+	while (at < out->text.len) {
+		struct px_slice line = { out->text.data + at, out->text.len - at };
+		const char *end = memchr(line.ptr, '\n', line.len);
+
+		if (end != NULL)
+			line.len = (size_t)(end - line.ptr);
+		at += line.len + 1;
+		if (take_line(&reader, line) == -1)
+			return px_err_set(err, PX_BUG, "no memory for the services of Monit");
+	}
+	for (size_t i = 0; i < out->service_count; i++)
+		finish_service(&out->services[i]);
+	if (!out->has_header && out->service_count == 0)
+		return refuse(out, err);
+	return 0;
+}
+
+void
+px_monit_clear(struct px_monit_status *status)
+{
+	px_buf_clear(&status->text);
+	free(status->services);
+	free(status->lines);
+	*status = (struct px_monit_status){ .uptime_s = -1, .version = px_slice("") };
+}
+
+/* The length of what stands before the first " | " of ${text}: all of it where there is none. */
+static size_t
+first_part(struct px_slice text)
+{
+	size_t at = 0;
+
+	while (at < text.len) {
+		const char *bar = memchr(text.ptr + at, '|', text.len - at);
+
+		if (bar == NULL)
+			break;
+		at = (size_t)(bar - text.ptr) + 1;
+		if (at > 1 && bar[-1] == ' ' && at < text.len && bar[1] == ' ')
+			return at - 2;
+	}
+	return text.len;
+}
+
+void
+px_monit_failures(const struct px_monit_service *service, void (*each)(void *arg, struct px_slice part), void *arg)
+{
+	struct px_slice pending;
+	struct px_slice rest = split_pending(service->status, &pending);
+
+	while (rest.len > 0) {
+		struct px_slice part = { rest.ptr, first_part(rest) };
+
+		rest = behind(rest, part.len < rest.len ? part.len + strlen(" | ") : part.len);
+		part = px_slice_trim(part);
+		if (part.len > 0)
+			each(arg, part);
+	}
+}
