@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: MIT */
+#include "http.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define HEADERS_MAX ((size_t)256 << 10)	/* of one exchange, those of 1xx replies and of the proxy too */
+#define GZIP_STEP ((size_t)64 << 10)
+#define GZIP_WINDOW_BITS (15 + 16)	/* zlib.h, deflateInit2: the largest window, a gzip header */
+#define CENTURY_S INT64_C(2524608000)	/* 2050: dates with two-digit years are of this century, whatever our clock says */
+
+struct px_http {
+	CURL *curl;
+	struct curl_slist *plain_headers;
+	struct curl_slist *gzip_headers;
+	struct px_http_options options;
+	char error[CURL_ERROR_SIZE];	/* curl's words on the last failure */
+};
+
+/* Where the bytes of one exchange go. */
+struct exchange {
+	struct px_buf *body;
+	bool body_cut;		/* there was more than ${body} holds */
+	size_t header_bytes;
+	bool headers_ended;	/* the last reply's, by an empty line */
+};
+
+struct number_option {
+	CURLoption option;
+	long value;
+};
+
+struct text_option {
+	CURLoption option;
+	const char *value;	/* NULL: curl's default goes away */
+};
+
+struct pem_option {
+	CURLoption option;
+	const struct px_buf *value;	/* NULL: not set */
+};
+
+/* curl takes 0 for "no limit"; no wait of ours is without one. */
+static long
+to_timeout(int64_t ms)
+{
+	return ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : (long)ms;
+}
+
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	(void)arg;
+	(void)purpose;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Lines come one at a time, whole. curl is content with headers that break off. */
+static size_t
+take_header(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct exchange *exchange = arg;
+	struct px_slice line = { bytes, size * count };
+
+	if (line.len > strlen("HTTP/") && memcmp(line.ptr, "HTTP/", strlen("HTTP/")) == 0)
+		exchange->headers_ended = false;
+	if (px_slice_trim(line).len == 0)
+		exchange->headers_ended = true;
+	exchange->header_bytes += line.len;
+	return exchange->header_bytes <= HEADERS_MAX ? line.len : 0;
+}
+
+/* What is more than the body may have ends the transfer. */
+static size_t
+take_body(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct exchange *exchange = arg;
+	size_t len = size * count;
+	size_t room = exchange->body->max - exchange->body->len;
+
+	exchange->body_cut = len > room;
+	px_buf_add(exchange->body, bytes, len < room ? len : room);
+	return exchange->body_cut || exchange->body->failed ? 0 : len;
+}
+
+static CURLcode
+set_numbers(CURL *curl, const struct px_http_options *options)
+{
+	const struct number_option numbers[] = {
+		{ CURLOPT_NOSIGNAL, 1 },
+		{ CURLOPT_QUICK_EXIT, 1 },	/* a resolver that never answers is not waited for */
+		{ CURLOPT_TIMEOUT_MS, to_timeout(options->timeout_ms) },
+		{ CURLOPT_CONNECTTIMEOUT_MS, to_timeout(options->connect_timeout_ms) },
+		{ CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1 },
+		{ CURLOPT_HTTP09_ALLOWED, 0 },
+		{ CURLOPT_FOLLOWLOCATION, 0 },
+		{ CURLOPT_NETRC, CURL_NETRC_IGNORED },
+		{ CURLOPT_HEADEROPT, CURLHEADER_SEPARATE },
+		{ CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 },
+		{ CURLOPT_SSL_VERIFYPEER, 1 },
+		{ CURLOPT_SSL_VERIFYHOST, 2 },
+		{ CURLOPT_PROXY_SSLVERSION, CURL_SSLVERSION_TLSv1_2 },
+		{ CURLOPT_PROXY_SSL_VERIFYPEER, 1 },
+		{ CURLOPT_PROXY_SSL_VERIFYHOST, 2 },
+		{ CURLOPT_HTTPAUTH, options->user != NULL ? (long)CURLAUTH_BASIC : (long)CURLAUTH_NONE },
+		{ CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC },
+	};
+	CURLcode code = CURLE_OK;
+
+	for (size_t i = 0; i < COUNT(numbers) && code == CURLE_OK; i++)
+		code = curl_easy_setopt(curl, numbers[i].option, numbers[i].value);
+	return code;
+}
+
+static CURLcode
+set_texts(CURL *curl, const struct px_http_options *options)
+{
+	const struct text_option texts[] = {
+		{ CURLOPT_URL, options->url },
+		{ CURLOPT_PROTOCOLS_STR, options->allow_plain_http ? "http,https" : "https" },
+		{ CURLOPT_USERAGENT, options->user_agent },
+		/* "" keeps curl from looking at the environment. */
+		{ CURLOPT_PROXY, options->proxy != NULL ? options->proxy : "" },
+		{ CURLOPT_NOPROXY, "" },
+		{ CURLOPT_PROXYUSERNAME, options->proxy_user },
+		{ CURLOPT_PROXYPASSWORD, options->proxy_password },
+		{ CURLOPT_USERNAME, options->user },
+		{ CURLOPT_PASSWORD, options->user != NULL ? options->password : NULL },
+		{ CURLOPT_PINNEDPUBLICKEY, options->pinned_public_key },
+		{ CURLOPT_UNIX_SOCKET_PATH, options->unix_socket },
+		/* Without one OpenSSL asks the terminal for the passphrase of an encrypted key. */
+		{ CURLOPT_KEYPASSWD, "" },
+	};
+	/* Our own CA replaces the system's store, of which curl would still search the folder. */
+	const CURLoption system_store[] = { CURLOPT_CAINFO, CURLOPT_CAPATH, CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH };
+	CURLcode code = CURLE_OK;
+
+	for (size_t i = 0; i < COUNT(texts) && code == CURLE_OK; i++)
+		code = curl_easy_setopt(curl, texts[i].option, texts[i].value);
+	for (size_t i = 0; i < COUNT(system_store) && code == CURLE_OK && options->ca != NULL; i++)
+		code = curl_easy_setopt(curl, system_store[i], NULL);
+	return code;
+}
+
+static CURLcode
+set_pems(CURL *curl, const struct px_http_options *options)
+{
+	const struct pem_option pems[] = {
+		{ CURLOPT_CAINFO_BLOB, options->ca },
+		{ CURLOPT_PROXY_CAINFO_BLOB, options->ca },
+		{ CURLOPT_SSLCERT_BLOB, options->client_cert },
+		/* A file may hold both. */
+		{ CURLOPT_SSLKEY_BLOB, options->client_key != NULL ? options->client_key : options->client_cert },
+	};
+	CURLcode code = CURLE_OK;
+
+	for (size_t i = 0; i < COUNT(pems) && code == CURLE_OK; i++) {
+		struct curl_blob blob = { .flags = CURL_BLOB_NOCOPY };
+
+		if (pems[i].value == NULL)
+			continue;
+		blob.data = pems[i].value->data;
+		blob.len = pems[i].value->len;
+		code = curl_easy_setopt(curl, pems[i].option, &blob);
+	}
+	return code;
+}
+
+static CURLcode
+set_callbacks(CURL *curl, char *error)
+{
+	CURLcode code = curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	return code;
+}
+
+/* Adds ${line}. NULL, the list freed, for want of memory. */
+static struct curl_slist *
+add_line(struct curl_slist *list, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(list, line);
+
+	if (longer == NULL)
+		curl_slist_free_all(list);
+	return longer;
+}
+
+/* The headers of a request; an empty Expect, so that no server is waited for before the body is sent. */
+static struct curl_slist *
+make_headers(bool gzip)
+{
+	struct curl_slist *list = add_line(NULL, "Content-Type: application/json");
+
+	if (list != NULL)
+		list = add_line(list, "Expect:");
+	if (list != NULL && gzip)
+		list = add_line(list, "Content-Encoding: gzip");
+	return list;
+}
+
+static int
+check_options(const struct px_http_options *options, struct px_err *err)
+{
+	bool is_https = strncasecmp(options->url, "https://", strlen("https://")) == 0;
+	bool is_http = strncasecmp(options->url, "http://", strlen("http://")) == 0;
+
+	if (!is_https && !(is_http && options->allow_plain_http))
+		return px_err_set(err, PX_CONFIG, "'%s' is not an https:// URL", options->url);
+	/* curl would take anything else for the name of a file. */
+	if (options->pinned_public_key != NULL && strncmp(options->pinned_public_key, "sha256//", strlen("sha256//")) != 0)
+		return px_err_set(err, PX_CONFIG, "a pinned public key does not begin with 'sha256//'");
+	return 0;
+}
+
+int
+px_http_open(struct px_http **out, const struct px_http_options *options, struct px_err *err)
+{
+	struct px_http *http = NULL;
+	CURLcode code;
+
+	*out = NULL;
+	if (check_options(options, err) == -1)
+		return -1;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return px_err_set(err, PX_BUG, "cannot start libcurl");
+	http = calloc(1, sizeof(*http));
+	if (http == NULL) {
+		curl_global_cleanup();
+		return px_err_set(err, PX_BUG, "no memory for an HTTP handle");
+	}
+	http->options = *options;
+	http->curl = curl_easy_init();
+	http->plain_headers = make_headers(false);
+	http->gzip_headers = make_headers(true);
+	if (http->curl == NULL || http->plain_headers == NULL || http->gzip_headers == NULL) {
+		(void)px_err_set(err, PX_BUG, "no memory for an HTTP handle");
+		goto failed;
+	}
+	code = set_callbacks(http->curl, http->error);
+	if (code == CURLE_OK)
+		code = set_numbers(http->curl, options);
+	if (code == CURLE_OK)
+		code = set_texts(http->curl, options);
+	if (code == CURLE_OK)
+		code = set_pems(http->curl, options);
+	if (code != CURLE_OK) {
+		(void)px_err_set(err, PX_CONFIG, "libcurl refuses a setting: %s", curl_easy_strerror(code));
+		goto failed;
+	}
+	*out = http;
+	return 0;
+failed:
+	px_http_close(http);
+	return -1;
+}
+
+void
+px_http_close(struct px_http *http)
+{
+	if (http == NULL)
+		return;
+	curl_easy_cleanup(http->curl);
+	curl_slist_free_all(http->plain_headers);
+	curl_slist_free_all(http->gzip_headers);
+	free(http);
+	curl_global_cleanup();
+}
+
+int
+px_http_set_token(struct px_http *http, const char *token, struct px_err *err)
+{
+	long without = http->options.user != NULL ? (long)CURLAUTH_BASIC : (long)CURLAUTH_NONE;
+	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_XOAUTH2_BEARER, token);
+
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(http->curl, CURLOPT_HTTPAUTH, token != NULL ? (long)CURLAUTH_BEARER : without);
+	if (code != CURLE_OK)
+		return px_err_set(err, PX_BUG, "cannot set a token: %s", curl_easy_strerror(code));
+	return 0;
+}
+
+void
+px_http_set_gzip(struct px_http *http, bool gzip)
+{
+	http->options.gzip = gzip;
+}
+
+/* Appends ${in}, compressed, to ${out} (RFC 1952). */
+static int
+compress_body(struct px_slice in, struct px_buf *out, struct px_err *err)
+{
+	z_stream stream = { .next_in = (z_const Bytef *)(uintptr_t)in.ptr, .avail_in = (uInt)in.len };
+	int code = Z_OK;
+
+	if (in.len > UINT_MAX || deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS, MAX_MEM_LEVEL,
+	    Z_DEFAULT_STRATEGY) != Z_OK)
+		return px_err_set(err, PX_BUG, "cannot compress %zu bytes", in.len);
+	while (code == Z_OK) {
+		stream.next_out = (Bytef *)px_buf_reserve(out, GZIP_STEP);
+		stream.avail_out = GZIP_STEP;
+		if (stream.next_out == NULL)
+			break;
+		code = deflate(&stream, Z_FINISH);
+		px_buf_used(out, GZIP_STEP - stream.avail_out);
+	}
+	(void)deflateEnd(&stream);
+	if (code != Z_STREAM_END)
+		return px_err_set(err, PX_BUG, "cannot compress %zu bytes", in.len);
+	return 0;
+}
+
+/* One exchange, whose connection is kept for the next. */
+static CURLcode
+perform(struct px_http *http, struct exchange *exchange)
+{
+	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HEADERDATA, exchange);
+
+	http->error[0] = '\0';
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, exchange);
+	if (code == CURLE_OK)
+		code = curl_easy_perform(http->curl);
+	return code == CURLE_OK && !exchange->headers_ended ? CURLE_WEIRD_SERVER_REPLY : code;
+}
+
+static long
+info(const struct px_http *http, CURLINFO which)
+{
+	long value = 0;
+
+	return curl_easy_getinfo(http->curl, which, &value) == CURLE_OK ? value : 0;
+}
+
+/* Whether the connection stood, the proxy's and TLS included, so that time ran out on the exchange itself. */
+static bool
+was_connected(const struct px_http *http)
+{
+	curl_off_t since = 0;
+
+	return curl_easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &since) == CURLE_OK && since > 0;
+}
+
+/* What is known of the failure ${code}, for a person. */
+static void
+tell_failure(const struct px_http *http, CURLcode code, const struct exchange *exchange, char *out, size_t size)
+{
+	struct px_buf clean = PX_BUF((size_t)3 * CURL_ERROR_SIZE);
+	const char *text = http->error[0] != '\0' ? http->error : curl_easy_strerror(code);
+
+	if (exchange->header_bytes > HEADERS_MAX)
+		text = "its headers have more than 256 KiB";
+	px_text_clean(&clean, text, strlen(text));
+	(void)snprintf(out, size, "%.*s", (int)px_text_cut(px_buf_text(&clean), clean.len, size - 1), px_buf_text(&clean));
+	px_buf_clear(&clean);
+}
+
+/* The last of the final reply's own headers ${name}, not those of 1xx, a proxy or a trailer; NULL without. */
+static const char *
+find_header(const struct px_http *http, const char *name)
+{
+	struct curl_header *header;
+
+	if (curl_easy_header(http->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return NULL;
+	if (header->amount > 1 && curl_easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return NULL;
+	return header->value;
+}
+
+static void
+read_headers(const struct px_http *http, struct px_reply *reply)
+{
+	const char *type = find_header(http, "Content-Type");
+	const char *retry_after = find_header(http, "Retry-After");
+	const char *date = find_header(http, "Date");
+	int64_t date_s = -1;
+
+	if (type != NULL) {
+		struct px_slice media = px_slice_trim((struct px_slice){ type, strcspn(type, ";") });
+		size_t len = media.len < sizeof(reply->type) ? media.len : sizeof(reply->type) - 1;
+
+		(void)snprintf(reply->type, sizeof(reply->type), "%.*s", (int)len, media.ptr);
+		for (char *byte = reply->type; *byte != '\0'; byte++)
+			*byte = (char)(*byte >= 'A' && *byte <= 'Z' ? *byte - 'A' + 'a' : *byte);
+	}
+	if (date != NULL && px_http_date(px_slice(date), CENTURY_S, &date_s) == -1)
+		date_s = -1;
+	if (retry_after != NULL)
+		reply->retry_after_ms = px_retry_after_ms(px_slice(retry_after), date_s);
+}
+
+/* What ${code} and the handle say came back. -1 when the fault is our own. */
+static int
+read_reply(const struct px_http *http, CURLcode code, const struct exchange *exchange, struct px_reply *reply, struct px_err *err)
+{
+	bool is_whole = code == CURLE_OK || (code == CURLE_WRITE_ERROR && exchange->body_cut);
+
+	if (is_whole) {
+		reply->status = (int)info(http, CURLINFO_RESPONSE_CODE);
+		reply->body_cut = exchange->body_cut;
+		read_headers(http, reply);
+		return 0;
+	}
+	if (code == CURLE_OUT_OF_MEMORY || exchange->body->failed)
+		return px_err_set(err, PX_BUG, "no memory for an exchange with upstream");
+	tell_failure(http, code, exchange, reply->error, sizeof(reply->error));
+	px_buf_rewind(exchange->body, 0);
+	if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_URL_MALFORMAT)
+		return px_err_set(err, PX_CONFIG, "cannot reach upstream: %s", reply->error);
+	/* A tunnel that the proxy denies us is the proxy's reply; other refusals of it are as no connection. */
+	if (info(http, CURLINFO_HTTP_CONNECTCODE) == 407)
+		reply->status = 407;
+	reply->timed_out = code == CURLE_OPERATION_TIMEDOUT && was_connected(http);
+	return 0;
+}
+
+int
+px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply, struct px_err *err)
+{
+	bool gzip = http->options.gzip;
+	struct px_buf compressed = PX_BUF(body.len + body.len / 1000 + 2 * GZIP_STEP);
+	struct exchange exchange = { .body = &reply->body };
+	struct px_slice sent = body;
+	CURLcode code;
+	int rc = -1;
+
+	px_buf_rewind(&reply->body, 0);
+	reply->body.max = PX_REPLY_MAX;
+	*reply = (struct px_reply){ .body = reply->body, .retry_after_ms = -1 };
+	if (gzip) {
+		if (compress_body(body, &compressed, err) == -1)
+			goto out;
+		sent = (struct px_slice){ px_buf_text(&compressed), compressed.len };
+	}
+	code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, gzip ? http->gzip_headers : http->plain_headers);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
+	if (code == CURLE_OK)
+		code = perform(http, &exchange);
+	rc = read_reply(http, code, &exchange, reply, err);
+out:
+	px_buf_clear(&compressed);
+	return rc;
+}
+
+int
+px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
+{
+	const char *from = http->options.unix_socket != NULL ? http->options.unix_socket : http->options.url;
+	size_t len_before = out->len;
+	struct exchange exchange = { .body = out };
+	char why[256];
+	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
+
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
+	if (code == CURLE_OK)
+		code = perform(http, &exchange);
+	if (code == CURLE_OK && info(http, CURLINFO_RESPONSE_CODE) == 200)
+		return 0;
+	tell_failure(http, code, &exchange, why, sizeof(why));
+	if (exchange.body_cut)
+		(void)snprintf(why, sizeof(why), "more than %zu bytes", out->max - len_before);
+	else if (code == CURLE_OK)
+		(void)snprintf(why, sizeof(why), "it answered with status %ld", info(http, CURLINFO_RESPONSE_CODE));
+	px_buf_rewind(out, len_before);
+	return px_err_set(err, PX_LATER, "cannot read '%s': %s", from, why);
+}
