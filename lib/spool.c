@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+#include "spool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "spool_db.h"
+
+/* Only a regular file of its own may be opened: a FIFO or a device could make a recorder wait for ever. */
+static int
+check_kind(const char *path, const char *name, struct px_err *err)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == -1)
+		return px_err_set_errno(err, errno == ENOENT ? PX_ABSENT : PX_STORAGE, errno, "cannot open spool '%s'", name);
+	if (S_ISDIR(status.st_mode))
+		return px_err_set_errno(err, PX_STORAGE, EISDIR, "cannot open spool '%s'", name);
+	if (S_ISLNK(status.st_mode))
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is a symbolic link", name);
+	if (!S_ISREG(status.st_mode))
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is no regular file", name);
+	return 0;
+}
+
+/* What a flush does beyond opening. */
+static int
+begin_flush(struct px_spool *spool, struct px_err *err)
+{
+	struct spool_counters counters;
+
+	if (px_make_is_damaged(spool->path))
+		return px_err_set(err, PX_CORRUPT, "cannot use spool '%s': it was found damaged", spool->name);
+	if (px_room_load(spool, &counters, err) == -1)
+		return -1;
+	spool->bounds = px_room_bounds(counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
+	(void)sqlite3_exec(spool->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
+	px_make_remove_stale(spool->path);
+	return 0;
+}
+
+static int
+connect_and_check(struct px_spool *spool, struct px_err *err)
+{
+	if (px_db_connect(spool, err) == -1 || px_db_check_schema(spool, err) == -1)
+		return -1;
+	if (sqlite3_db_readonly(spool->db, "main") == 1 && spool->use != PX_SPOOL_LOOK)
+		return px_db_fail(spool, SQLITE_READONLY, "write", err);
+	return 0;
+}
+
+int
+px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, int64_t wait_ms, struct px_err *err)
+{
+	struct px_spool *spool = calloc(1, sizeof(*spool));
+	int rc = -1;
+
+	*out = NULL;
+	if (spool == NULL)
+		return px_err_set(err, PX_STORAGE, "no memory for a spool");
+	spool->use = use;
+	spool->wait_ms = wait_ms;
+	spool->bounds = px_room_bounds(INT64_MAX);
+	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1)
+		goto out;
+	(void)snprintf(spool->name, sizeof(spool->name), "%s", path);
+	rc = connect_and_check(spool, err);
+	/* On a full disk even the journal's index, -shm, may need the reserve. */
+	if (rc == -1 && spool->no_space && use == PX_SPOOL_FLUSH && px_room_give_up_reserve(spool)) {
+		px_db_disconnect(spool);
+		rc = connect_and_check(spool, err);
+	}
+	if (rc == -1)
+		goto out;
+	spool->is_open = true;
+	rc = use == PX_SPOOL_FLUSH ? begin_flush(spool, err) : 0;
+out:
+	if (rc == 0)
+		*out = spool;
+	else
+		px_spool_close(spool);
+	return rc;
+}
+
+void
+px_spool_close(struct px_spool *spool)
+{
+	if (spool == NULL)
+		return;
+	px_db_disconnect(spool);
+	free(spool);
+}
+
+/* An item on its way in. */
+struct entry {
+	struct px_item *item;
+	const struct px_spool_limits *limits;
+	const char *name;		/* of the overflow file that it comes from; NULL: from none */
+	int64_t perhaps_seq;
+	bool kept;
+};
+
+/*
+ * Makes room and inserts. Where a snapshot finds no room beside the events, what was pushed out for it is put back: it
+ * would have been for nothing.
+ */
+static int
+insert_with_room(struct px_spool *spool, struct entry *entry, struct spool_counters *counters, struct px_err *err)
+{
+	struct px_item *item = entry->item;
+	int64_t bytes = (int64_t)(item->body.len + item->topic.len);
+	struct spool_counters before = *counters;
+
+	entry->kept = false;
+	if (item->kind == PX_SNAPSHOT && px_db_run(spool, err, "SAVEPOINT room", "") == -1)
+		return -1;
+	if (!px_room_is_too_large(spool, bytes) &&
+	    px_room_make(spool, item->kind, entry->limits, bytes, counters, &entry->kept, err) == -1)
+		return -1;
+	if (!entry->kept && item->kind == PX_EVENT)
+		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': no room for an event of %lld bytes", spool->name,
+		    (long long)bytes);
+	if (!entry->kept) {
+		*counters = before;
+		if (px_db_run(spool, err, "ROLLBACK TO room", "") == -1)
+			return -1;
+	}
+	if (item->kind == PX_SNAPSHOT && px_db_run(spool, err, "RELEASE room", "") == -1)
+		return -1;
+	item->seq = ++counters->recorded;
+	if (!entry->kept) {
+		counters->lost_snapshots++;
+		return 0;
+	}
+	return px_row_insert(spool, item, err);
+}
+
+static int
+put(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	struct entry *entry = arg;
+	struct spool_counters counters;
+
+	if (px_room_load(spool, &counters, err) == -1 || insert_with_room(spool, entry, &counters, err) == -1)
+		return -1;
+	counters.max_bytes = entry->limits->max_bytes;
+	return px_room_store(spool, &counters, err);
+}
+
+static int
+put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, struct px_err *err)
+{
+	bool perhaps = false;
+
+	spool->bounds = px_room_bounds(entry->limits->max_bytes);
+	entry->item->seq = 0;
+	if (!px_room_is_too_large(spool, (int64_t)entry->item->body.len) &&
+	    px_room_prepare(spool, (int64_t)entry->item->body.len, err) == -1)
+		return -1;
+	/* The reserve is for delivery and what follows it: a new item has to do without. */
+	if (px_db_write(spool, false, work, entry, &perhaps, err) == 0)
+		return 0;
+	if (!perhaps)
+		entry->item->seq = 0;
+	return -1;
+}
+
+int
+px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_spool_limits *limits, bool *kept,
+    struct px_err *err)
+{
+	struct entry entry = { .item = item, .limits = limits };
+
+	if (put_entry(spool, &entry, put, err) == -1)
+		return -1;
+	if (kept != NULL)
+		*kept = entry.kept;
+	return 0;
+}
+
+/* Whether the row that a failed insert may have left is this very item. */
+static int
+find_twin(struct px_spool *spool, const struct entry *entry, bool *found, struct px_err *err)
+{
+	uint8_t id[16];
+	int64_t key;
+
+	*found = false;
+	if (entry->perhaps_seq <= 0 || entry->perhaps_seq > SPOOL_SEQ_MASK)
+		return 0;
+	if (px_row_id_bytes(entry->item->id, id, err) == -1 ||
+	    px_db_number(spool, 0, &key, err, "SELECT key FROM item WHERE key = ?1 AND id = ?2", "ib",
+	    px_row_key(entry->item->kind, entry->perhaps_seq), id, (int64_t)sizeof(id)) == -1)
+		return -1;
+	*found = key != 0;
+	return 0;
+}
+
+static int
+take_in(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	struct entry *entry = arg;
+	int64_t taken;
+	bool is_there;
+
+	if (px_db_number(spool, 0, &taken, err, "SELECT count(*) FROM taken WHERE name = ?1", "t", entry->name) == -1)
+		return -1;
+	if (taken > 0)
+		return 0;
+	if (px_db_run(spool, err, "INSERT INTO taken (name) VALUES (?1)", "t", entry->name) == -1 ||
+	    find_twin(spool, entry, &is_there, err) == -1)
+		return -1;
+	if (!is_there)
+		return put(spool, entry, err);
+	entry->item->seq = entry->perhaps_seq;
+	return 0;
+}
+
+int
+px_spool_take_in(struct px_spool *spool, struct px_item *item, const char *name, int64_t perhaps_seq,
+    const struct px_spool_limits *limits, struct px_err *err)
+{
+	struct entry entry = { .item = item, .limits = limits, .name = name, .perhaps_seq = perhaps_seq };
+
+	return put_entry(spool, &entry, take_in, err);
+}
+
+static int
+forget_taken(struct px_spool *spool, void *name, struct px_err *err)
+{
+	return px_db_run(spool, err, "DELETE FROM taken WHERE name = ?1", "t", (const char *)name);
+}
+
+/* For work whose argument is only read. */
+union constant {
+	const void *given;
+	void *arg;
+};
+
+int
+px_spool_forget_taken(struct px_spool *spool, const char *name, struct px_err *err)
+{
+	union constant constant = { .given = name };
+
+	return px_db_write(spool, true, forget_taken, constant.arg, NULL, err);
+}
+
+struct settling {
+	const struct px_settled *settled;
+	size_t count;
+	int64_t wall_ms;
+	bool told_replaces;
+};
+
+static int
+remember_quarantined(struct px_spool *spool, int64_t key, const char *reason, int64_t wall_ms, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	char id[PX_ID_MAX] = "";
+	int rc;
+
+	if (px_db_query(spool, &row, err, "SELECT id FROM item WHERE key = ?1", "i", key) == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 1 && sqlite3_column_bytes(row, 0) == 16)
+		px_row_id_text(sqlite3_column_blob(row, 0), id);
+	if (rc == 1)
+		px_db_done(row);
+	if (rc == -1)
+		return -1;
+	return px_db_run(spool, err, "UPDATE spool SET last_quarantined_id = ?1, last_quarantined_reason = ?2, "
+	    "last_quarantined_ms = ?3 WHERE one = 1", "tti", id, reason, wall_ms);
+}
+
+static int
+quarantine(struct px_spool *spool, int64_t key, const char *whole_reason, int64_t wall_ms, struct spool_counters *counters,
+    struct px_err *err)
+{
+	struct px_slice reason = { whole_reason, px_text_cut(whole_reason, strlen(whole_reason), PX_REASON_MAX - 1) };
+	char kept[PX_REASON_MAX];
+	int64_t is_there;
+	int64_t was_quarantined;
+
+	(void)snprintf(kept, sizeof(kept), "%.*s", (int)reason.len, reason.ptr);
+	if (px_db_number(spool, 0, &is_there, err, "SELECT count(*) FROM item WHERE key = ?1", "i", key) == -1)
+		return -1;
+	if (is_there == 0)
+		return 0;
+	if (px_db_number(spool, 0, &was_quarantined, err, "SELECT reason IS NOT NULL FROM mark WHERE key = ?1", "i", key) == -1 ||
+	    px_db_run(spool, err, "INSERT INTO mark (key, attempts, reason) VALUES (?1, 0, ?2) ON CONFLICT (key) DO UPDATE SET "
+	    "reason = excluded.reason, deferred = NULL", "it", key, kept) == -1)
+		return -1;
+	counters->quarantined += was_quarantined == 0;
+	return remember_quarantined(spool, key, kept, wall_ms, err);
+}
+
+static int
+acknowledge(struct px_spool *spool, int64_t key, struct spool_counters *counters, struct px_err *err)
+{
+	bool was_there;
+	bool was_quarantined;
+
+	if (px_row_remove(spool, key, &was_there, &was_quarantined, err) == -1)
+		return -1;
+	counters->acknowledged += was_there;
+	counters->quarantined -= was_quarantined;
+	return 0;
+}
+
+static int
+settle(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct settling *settling = arg;
+	struct px_spool_limits limits = { .max_items = INT64_MAX };
+	struct spool_counters counters;
+	bool fits;
+
+	if (px_room_load(spool, &counters, err) == -1)
+		return -1;
+	/* What leaves goes first and makes room for the reasons of what stays. */
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < settling->count; i++) {
+			const struct px_settled *one = &settling->settled[i];
+			int64_t key = px_row_key(one->kind, one->seq);
+
+			if ((pass == 0) != (one->reason == NULL))
+				continue;
+			if (one->reason == NULL ? acknowledge(spool, key, &counters, err) == -1 :
+			    quarantine(spool, key, one->reason, settling->wall_ms, &counters, err) == -1)
+				return -1;
+		}
+	if (settling->told_replaces &&
+	    px_db_run(spool, err, "UPDATE spool SET replaces_id = NULL WHERE one = 1", "") == -1)
+		return -1;
+	limits.max_bytes = counters.max_bytes;
+	if (counters.max_bytes > 0 && px_room_make(spool, PX_EVENT, &limits, 0, &counters, &fits, err) == -1)
+		return -1;
+	return px_room_store(spool, &counters, err);
+}
+
+int
+px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t count, int64_t wall_ms, bool told_replaces,
+    struct px_err *err)
+{
+	struct settling settling = { settled, count, wall_ms, told_replaces };
+
+	if (count == 0 && !told_replaces)
+		return 0;
+	return px_db_write(spool, true, settle, &settling, NULL, err);
+}
+
+struct attempts {
+	const struct px_batch_entry *entries;
+	size_t count;
+};
+
+static int
+count_attempts(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct attempts *attempts = arg;
+
+	for (size_t i = 0; i < attempts->count; i++)
+		if (px_db_run(spool, err, "INSERT INTO mark (key, attempts) SELECT key, 1 FROM item WHERE key = ?1 ON CONFLICT (key) "
+		    "DO UPDATE SET attempts = attempts + 1", "i", px_row_key(attempts->entries[i].kind, attempts->entries[i].seq)) == -1)
+			return -1;
+	return 0;
+}
+
+int
+px_spool_count_attempt(struct px_spool *spool, const struct px_batch_entry *entries, size_t count, struct px_err *err)
+{
+	struct attempts attempts = { entries, count };
+
+	return count == 0 ? 0 : px_db_write(spool, true, count_attempts, &attempts, NULL, err);
+}
+
+static int
+absent(const struct px_spool *spool, int64_t seq, struct px_err *err)
+{
+	return px_err_set(err, PX_ABSENT, "no item %lld in spool '%s'", (long long)seq, spool->name);
+}
+
+static int
+defer(struct px_spool *spool, void *seq, struct px_err *err)
+{
+	int64_t key;
+
+	if (px_row_find(spool, *(int64_t *)seq, &key, err) == -1)
+		return -1;
+	if (key == 0)
+		return 0;
+	return px_db_run(spool, err, "INSERT INTO mark (key, attempts, deferred) SELECT ?1, 0, coalesce(max(deferred), 0) + 1 FROM "
+	    "mark WHERE deferred IS NOT NULL ON CONFLICT (key) DO UPDATE SET deferred = excluded.deferred WHERE reason IS NULL", "i",
+	    key);
+}
+
+int
+px_spool_defer(struct px_spool *spool, int64_t seq, struct px_err *err)
+{
+	return px_db_write(spool, true, defer, &seq, NULL, err);
+}
+
+static int
+drop(struct px_spool *spool, void *seq, struct px_err *err)
+{
+	struct spool_counters counters;
+	bool was_there;
+	bool was_quarantined;
+	int64_t key;
+
+	if (px_row_find(spool, *(int64_t *)seq, &key, err) == -1)
+		return -1;
+	if (key == 0)
+		return absent(spool, *(int64_t *)seq, err);
+	if (px_room_load(spool, &counters, err) == -1 || px_row_remove(spool, key, &was_there, &was_quarantined, err) == -1)
+		return -1;
+	counters.dropped++;
+	counters.quarantined -= was_quarantined;
+	return px_room_store(spool, &counters, err);
+}
+
+int
+px_spool_drop(struct px_spool *spool, int64_t seq, struct px_err *err)
+{
+	return px_db_write(spool, true, drop, &seq, NULL, err);
+}
+
+static int
+retry(struct px_spool *spool, void *seq, struct px_err *err)
+{
+	struct spool_counters counters;
+	int64_t key;
+
+	if (px_row_find(spool, *(int64_t *)seq, &key, err) == -1)
+		return -1;
+	if (key == 0)
+		return absent(spool, *(int64_t *)seq, err);
+	if (px_room_load(spool, &counters, err) == -1 ||
+	    px_db_run(spool, err, "UPDATE mark SET reason = NULL WHERE key = ?1 AND reason IS NOT NULL", "i", key) == -1)
+		return -1;
+	counters.quarantined -= sqlite3_changes(spool->db);
+	return px_room_store(spool, &counters, err);
+}
+
+int
+px_spool_retry(struct px_spool *spool, int64_t seq, struct px_err *err)
+{
+	return px_db_write(spool, true, retry, &seq, NULL, err);
+}

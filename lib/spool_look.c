@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool_db.h"
+
+/* Read in one transaction, before their callbacks run. */
+#define HELD_ITEMS 64
+#define HELD_BYTES (1 << 20)
+
+#define ITEM_COLUMNS "i.key, i.id, i.time_ms, i.topic, i.body, coalesce(m.attempts, 0), m.deferred, m.reason"
+
+/* A range of items in the order of its first column, the position. */
+struct source {
+	const char *sql;	/* ?1: behind this position, ?2: up to this one, ?3: see there */
+	int64_t after;
+	int64_t upto;
+	sqlite3_stmt *rows;
+	bool has_row;
+};
+
+/* Items that were read, with their bytes. */
+struct held {
+	struct px_spool_item items[HELD_ITEMS];
+	char *bytes[HELD_ITEMS];	/* owned */
+	size_t count;
+	size_t total;
+};
+
+struct walk {
+	struct source sources[3];
+	size_t source_count;
+	bool by_seq;		/* merge the sources by seq; otherwise one after the other */
+	int64_t last_snapshot;
+	struct held held;
+};
+
+static int
+hold(struct held *held, const struct px_spool_item *item, struct px_err *err)
+{
+	size_t reason_len = item->reason != NULL ? strlen(item->reason) + 1 : 0;
+	size_t topic_len = item->item.topic.len;
+	size_t body_len = item->item.body.len;
+	char *bytes = malloc(body_len + topic_len + reason_len + 1);
+	struct px_spool_item *to = &held->items[held->count];
+
+	if (bytes == NULL)
+		return px_err_set(err, PX_STORAGE, "no memory for an item of %zu bytes", body_len);
+	*to = *item;
+	memcpy(bytes, item->item.body.ptr, body_len);
+	memcpy(bytes + body_len, item->item.topic.ptr, topic_len);
+	if (item->reason != NULL)
+		memcpy(bytes + body_len + topic_len, item->reason, reason_len);
+	to->item.body.ptr = bytes;
+	to->item.topic.ptr = bytes + body_len;
+	to->reason = item->reason != NULL ? bytes + body_len + topic_len : NULL;
+	held->bytes[held->count++] = bytes;
+	held->total += body_len;
+	return 0;
+}
+
+static void
+let_go(struct held *held)
+{
+	for (size_t i = 0; i < held->count; i++)
+		free(held->bytes[i]);
+	held->count = 0;
+	held->total = 0;
+}
+
+static int
+step(struct px_spool *spool, struct source *source, struct px_err *err)
+{
+	int rc = px_db_step(spool, source->rows, err);
+
+	source->has_row = rc == 1;
+	return rc == -1 ? -1 : 0;
+}
+
+static int64_t
+seq_of_row(const struct source *source)
+{
+	return sqlite3_column_int64(source->rows, 1) & SPOOL_SEQ_MASK;
+}
+
+/* The source whose row is next; NULL when all are at their ends. */
+static struct source *
+next_source(struct walk *walk)
+{
+	struct source *next = NULL;
+
+	for (size_t i = 0; i < walk->source_count; i++) {
+		struct source *source = &walk->sources[i];
+
+		if (source->has_row && (next == NULL || (walk->by_seq && seq_of_row(source) < seq_of_row(next))))
+			next = source;
+	}
+	return next;
+}
+
+static int
+open_sources(struct px_spool *spool, struct walk *walk, struct px_err *err)
+{
+	for (size_t i = 0; i < walk->source_count; i++) {
+		struct source *source = &walk->sources[i];
+
+		if (px_db_query(spool, &source->rows, err, source->sql, "iii", source->after, source->upto, walk->last_snapshot) == -1 ||
+		    step(spool, source, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* Reads the next few items in a transaction of its own. */
+static int
+read_few(struct px_spool *spool, struct walk *walk, struct px_err *err)
+{
+	struct held *held = &walk->held;
+	struct px_spool_item item;
+	struct source *source;
+	int rc = -1;
+
+	if (px_db_begin_read(spool, err) == -1)
+		return -1;
+	if (open_sources(spool, walk, err) == -1)
+		goto out;
+	while (held->count < HELD_ITEMS && held->total < HELD_BYTES && (source = next_source(walk)) != NULL) {
+		if (px_row_read(spool, source->rows, 1, &item, err) == -1 || hold(held, &item, err) == -1)
+			goto out;
+		source->after = sqlite3_column_int64(source->rows, 0);
+		if (step(spool, source, err) == -1)
+			goto out;
+	}
+	rc = 0;
+out:
+	for (size_t i = 0; i < walk->source_count; i++)
+		if (walk->sources[i].rows != NULL)
+			px_db_done(walk->sources[i].rows);
+	px_db_end_read(spool);
+	return rc;
+}
+
+static int
+run_walk(struct px_spool *spool, struct walk *walk, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	bool goes_on = true;
+	size_t count;
+
+	do {
+		if (read_few(spool, walk, err) == -1) {
+			let_go(&walk->held);
+			return -1;
+		}
+		count = walk->held.count;
+		for (size_t i = 0; i < count && goes_on; i++)
+			goes_on = each(arg, &walk->held.items[i]);
+		let_go(&walk->held);
+	} while (count > 0 && goes_on);
+	return 0;
+}
+
+#define RANGE_OF_ITEMS "SELECT i.key, " ITEM_COLUMNS " FROM item i LEFT JOIN mark m ON m.key = i.key WHERE i.key > ?1 AND " \
+    "i.key <= ?2 AND ?3 IS NOT NULL"
+#define RANGE_OF_PENDING RANGE_OF_ITEMS " AND m.reason IS NULL AND m.deferred IS NULL"
+
+/* A statement for each source, for all of a walk are open at once. */
+static const char events_sql[] = RANGE_OF_ITEMS " ORDER BY i.key";
+static const char snapshots_sql[] = RANGE_OF_ITEMS " ORDER BY i.key ";
+static const char pending_events_sql[] = RANGE_OF_PENDING " ORDER BY i.key";
+static const char pending_snapshots_sql[] = RANGE_OF_PENDING " ORDER BY i.key ";
+static const char deferred_sql[] = "SELECT m.deferred, " ITEM_COLUMNS " FROM mark m CROSS JOIN item i ON i.key = m.key WHERE "
+    "m.deferred IS NOT NULL AND m.deferred > ?1 AND m.deferred <= ?2 AND m.reason IS NULL AND (i.key <= ?3 OR i.key > "
+    "281474976710656) ORDER BY m.deferred";
+
+_Static_assert(SPOOL_EVENT_KEYS == INT64_C(281474976710656), "the number in the statements");
+
+int
+px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	int64_t upto = last_snapshot < SPOOL_SEQ_MASK ? last_snapshot : SPOOL_SEQ_MASK;
+	struct walk walk = {
+		.sources = {
+			{ .sql = pending_events_sql, .after = SPOOL_EVENT_KEYS, .upto = SPOOL_EVENT_KEYS + SPOOL_SEQ_MASK },
+			{ .sql = pending_snapshots_sql, .upto = upto },
+			{ .sql = deferred_sql, .upto = INT64_MAX },
+		},
+		.source_count = 3,
+		.last_snapshot = upto,
+	};
+
+	return run_walk(spool, &walk, each, arg, err);
+}
+
+int
+px_spool_each(struct px_spool *spool, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	struct walk walk = {
+		.sources = {
+			{ .sql = events_sql, .after = SPOOL_EVENT_KEYS, .upto = SPOOL_EVENT_KEYS + SPOOL_SEQ_MASK },
+			{ .sql = snapshots_sql, .upto = SPOOL_SEQ_MASK },
+		},
+		.source_count = 2,
+		.by_seq = true,
+	};
+
+	return run_walk(spool, &walk, each, arg, err);
+}
+
+static int
+absent(const char *name, const struct px_spool *spool, struct px_err *err)
+{
+	return px_err_set(err, PX_ABSENT, "no item '%s' in spool '%s'", name, spool->name);
+}
+
+/* Finds the items whose id begins with ${start}, by a look at each. */
+static int
+find_by_id(struct px_spool *spool, const char *start, int64_t *seq, struct px_err *err)
+{
+	size_t len = strlen(start);
+	sqlite3_stmt *row;
+	size_t count = 0;
+	char id[PX_ID_MAX];
+	int rc;
+
+	if (len == 0 || len >= PX_ID_MAX)
+		return absent(start, spool, err);
+	if (px_db_query(spool, &row, err, "SELECT key, id FROM item", "") == -1)
+		return -1;
+	while (count < 2 && (rc = px_db_step(spool, row, err)) == 1) {
+		if (sqlite3_column_bytes(row, 1) != 16)
+			continue;
+		px_row_id_text(sqlite3_column_blob(row, 1), id);
+		if (strncmp(id, start, len) != 0)
+			continue;
+		*seq = sqlite3_column_int64(row, 0) & SPOOL_SEQ_MASK;
+		count++;
+	}
+	px_db_done(row);
+	if (count == 2)
+		return px_err_set(err, PX_ABSENT, "more than one item begins with '%s' in spool '%s'", start, spool->name);
+	if (rc == -1)
+		return -1;
+	return count == 1 ? 0 : absent(start, spool, err);
+}
+
+int
+px_spool_find(struct px_spool *spool, const char *name, int64_t *seq, struct px_err *err)
+{
+	int64_t key = 0;
+	int rc = 0;
+
+	if (px_db_begin_read(spool, err) == -1)
+		return -1;
+	/* A number that is the seq of an item means that item, even where ids begin with the same digits. */
+	if (name[0] != '0' && px_text_to_int64(px_slice(name), 1, SPOOL_SEQ_MASK, seq) == 0)
+		rc = px_row_find(spool, *seq, &key, err);
+	if (rc == 0 && key == 0)
+		rc = find_by_id(spool, name, seq, err);
+	px_db_end_read(spool);
+	return rc;
+}
+
+int
+px_spool_show(struct px_spool *spool, int64_t seq, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	struct px_spool_item item;
+	struct held held = { .count = 0 };
+	sqlite3_stmt *row = NULL;
+	int rc = -1;
+
+	if (px_db_begin_read(spool, err) == -1)
+		return -1;
+	if (px_db_query(spool, &row, err, "SELECT " ITEM_COLUMNS " FROM item i LEFT JOIN mark m ON m.key = i.key WHERE i.key IN "
+	    "(?1, ?2)", "ii", px_row_key(PX_EVENT, seq), px_row_key(PX_SNAPSHOT, seq)) == -1)
+		goto out;
+	switch (px_db_step(spool, row, err)) {
+	case 0:
+		(void)px_err_set(err, PX_ABSENT, "no item %" PRId64 " in spool '%s'", seq, spool->name);
+		break;
+	case 1:
+		rc = px_row_read(spool, row, 0, &item, err) == 0 ? hold(&held, &item, err) : -1;
+		break;
+	default:
+		break;
+	}
+	px_db_done(row);
+out:
+	px_db_end_read(spool);
+	if (rc == 0)
+		(void)each(arg, &held.items[0]);
+	let_go(&held);
+	return rc;
+}
+
+static void
+copy_text(char *out, size_t size, sqlite3_stmt *row, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(row, column);
+
+	(void)snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+static void
+copy_id(char out[PX_ID_MAX], sqlite3_stmt *row, int column)
+{
+	copy_text(out, PX_ID_MAX, row, column);
+	if (!px_id_is_valid(px_slice(out)))
+		out[0] = '\0';
+}
+
+int
+px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT recorded, acknowledged, quarantined, dropped, lost_events, lost_snapshots, id, "
+	    "last_quarantined_id, last_quarantined_reason, last_quarantined_ms, replaces_id, replaces_recorded, "
+	    "replaces_acknowledged FROM counters, spool WHERE counters.one = 1 AND spool.one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of counters", err);
+	if (rc == -1)
+		return -1;
+	out->recorded = sqlite3_column_int64(row, 0);
+	out->acknowledged = sqlite3_column_int64(row, 1);
+	out->quarantined = sqlite3_column_int64(row, 2);
+	out->dropped = sqlite3_column_int64(row, 3);
+	out->lost_events = sqlite3_column_int64(row, 4);
+	out->lost_snapshots = sqlite3_column_int64(row, 5);
+	out->pending = out->recorded - out->acknowledged - out->quarantined - out->dropped - out->lost_events -
+	    out->lost_snapshots;
+	copy_id(out->id, row, 6);
+	copy_id(out->last_quarantined_id, row, 7);
+	copy_text(out->last_quarantined_reason, sizeof(out->last_quarantined_reason), row, 8);
+	out->last_quarantined_ms = sqlite3_column_int64(row, 9);
+	copy_id(out->replaces_id, row, 10);
+	out->replaces_recorded = sqlite3_column_int64(row, 11);
+	out->replaces_acknowledged = sqlite3_column_int64(row, 12);
+	px_db_done(row);
+	if (out->id[0] == '\0' || out->pending < 0)
+		return px_db_malformed(spool, "the row of counters", err);
+	return 0;
+}
+
+int
+px_spool_oldest_pending_ms(struct px_spool *spool, int64_t *out, struct px_err *err)
+{
+	/* Not the first: what waited in overflow is older than its seq says. */
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	return px_db_number(spool, 0, out, err, "SELECT min(i.time_ms) FROM item i LEFT JOIN mark m ON m.key = i.key WHERE m.reason "
+	    "IS NULL", "");
+}
+
+int
+px_spool_has_event(struct px_spool *spool, bool *out, struct px_err *err)
+{
+	int64_t key;
+
+	*out = false;
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_number(spool, 0, &key, err, "SELECT i.key FROM item i LEFT JOIN mark m ON m.key = i.key WHERE i.key > ?1 AND "
+	    "m.reason IS NULL ORDER BY i.key LIMIT 1", "i", SPOOL_EVENT_KEYS) == -1)
+		return -1;
+	*out = key != 0;
+	return 0;
+}
+
+int
+px_spool_get_timer(struct px_spool *spool, enum px_spool_timer which, struct px_timer *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	*out = (struct px_timer){ .is_set = false };
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT wall_ms, boot_ms, boot_id, length_ms FROM timer WHERE which = ?1", "i",
+	    (int64_t)which) == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc != 1)
+		return rc;
+	out->is_set = true;
+	out->began.wall_ms = sqlite3_column_int64(row, 0);
+	out->began.boot_ms = sqlite3_column_int64(row, 1);
+	copy_text(out->began.boot_id, sizeof(out->began.boot_id), row, 2);
+	out->length_ms = sqlite3_column_int64(row, 3);
+	px_db_done(row);
+	return 0;
+}
+
+int
+px_spool_history(struct px_spool *spool, struct px_spool_history *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT failed_runs, batch_limit, stuck_seq, stuck_runs, last_success_ms, "
+	    "last_failure_ms, last_failure_reason, stuck_limit FROM spool WHERE one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of the last runs", err);
+	if (rc == -1)
+		return -1;
+	out->failed_runs = sqlite3_column_int64(row, 0);
+	out->batch_limit = sqlite3_column_int64(row, 1);
+	out->stuck_seq = sqlite3_column_int64(row, 2);
+	out->stuck_runs = sqlite3_column_int64(row, 3);
+	out->last_success_ms = sqlite3_column_int64(row, 4);
+	out->last_failure_ms = sqlite3_column_int64(row, 5);
+	copy_text(out->last_failure_reason, sizeof(out->last_failure_reason), row, 6);
+	out->stuck_limit = sqlite3_column_int64(row, 7);
+	px_db_done(row);
+	return 0;
+}
+
+int
+px_spool_each_run(struct px_spool *spool, px_spool_run_fn *each, void *arg, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT time_ms, acknowledged, exit_status, reason FROM run ORDER BY number DESC LIMIT ?1",
+	    "i", (int64_t)PX_RUNS_KEPT) == -1)
+		return -1;
+	while ((rc = px_db_step(spool, row, err)) == 1) {
+		struct px_spool_run run = {
+			.time_ms = sqlite3_column_int64(row, 0),
+			.acknowledged = sqlite3_column_int64(row, 1),
+			.exit_status = sqlite3_column_int(row, 2),
+		};
+
+		copy_text(run.reason, sizeof(run.reason), row, 3);
+		each(arg, &run);
+	}
+	return rc;
+}
+
+int
+px_spool_check(struct px_spool *spool, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	const char *said;
+	int rc;
+
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "PRAGMA integrity_check(1)", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == -1)
+		return -1;
+	said = rc == 1 ? (const char *)sqlite3_column_text(row, 0) : NULL;
+	rc = said != NULL && strcmp(said, "ok") == 0 ? 0 :
+	    px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: %s", spool->name, said != NULL ? said : "nothing can be told of it");
+	px_db_done(row);
+	return rc;
+}

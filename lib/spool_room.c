@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+#include "spool_db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_BYTES_MIN (INT64_C(1) << 20)
+#define RESERVE_MAX (INT64_C(400) << 10)
+#define LOG_MAX (INT64_C(12) << 20)		/* of the write-ahead log: room for three of the largest snapshots */
+#define CHECKPOINT_FRAMES 64
+#define SHARED_MEMORY_PER_FRAMES 4096		/* -shm has a block of 32 KiB for each so many frames */
+#define SHARED_MEMORY_BLOCK (INT64_C(32) << 10)
+
+#define ITEM_PAGES 8		/* that an insert may need beside the document's own: leaves, their parents, pointer maps */
+#define SLACK_FRAMES 20		/* that making room may need */
+#define OVERFLOW_PAYLOAD (SPOOL_PAGE - 4)
+#define EVICTIONS_MAX 5000	/* in one transaction, after bounds were lowered: no recorder may take long */
+#define KEPT_FREE_PAGES 32	/* not worth shrinking for */
+
+/*
+ * max_bytes holds for the sum of four files: the reserve, -shm, the write-ahead log and the database. An item is in the
+ * log and in the database at the same time.
+ */
+struct spool_bounds
+px_room_bounds(int64_t max_bytes)
+{
+	struct spool_bounds bounds;
+	int64_t left = max_bytes > MAX_BYTES_MIN ? max_bytes : MAX_BYTES_MIN;
+	int64_t log;
+
+	bounds.reserve_bytes = left / 8 < RESERVE_MAX ? left / 8 / SPOOL_PAGE * SPOOL_PAGE : RESERVE_MAX;
+	left -= bounds.reserve_bytes;
+	log = left / 8 * 3 < LOG_MAX ? left / 8 * 3 : LOG_MAX;
+	bounds.max_frames = log / SPOOL_FRAME - 1;
+	left -= (bounds.max_frames + 1) * SPOOL_FRAME;
+	left -= (bounds.max_frames / SHARED_MEMORY_PER_FRAMES + 1) * SHARED_MEMORY_BLOCK;
+	bounds.max_pages = left / SPOOL_PAGE;
+	bounds.checkpoint_frames = bounds.max_frames / 3 < CHECKPOINT_FRAMES ? bounds.max_frames / 3 : CHECKPOINT_FRAMES;
+	return bounds;
+}
+
+static int64_t
+file_bytes(const char *path, const char *suffix)
+{
+	char name[PATH_MAX];
+	struct stat status;
+	struct px_err ignored;
+
+	if (px_db_side_path(path, suffix, name, &ignored) == -1 || lstat(name, &status) == -1 || !S_ISREG(status.st_mode))
+		return 0;
+	return status.st_size;
+}
+
+int64_t
+px_spool_bytes(const char *path)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm", SPOOL_RESERVE_SUFFIX };
+	int64_t bytes = 0;
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+		bytes += file_bytes(path, suffixes[i]);
+	return bytes;
+}
+
+int
+px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	if (px_db_query(spool, &row, err, "SELECT recorded, acknowledged, quarantined, dropped, lost_events, lost_snapshots, "
+	    "max_bytes FROM counters WHERE one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of counters", err);
+	if (rc == -1)
+		return -1;
+	*out = (struct spool_counters){
+		.recorded = sqlite3_column_int64(row, 0),
+		.acknowledged = sqlite3_column_int64(row, 1),
+		.quarantined = sqlite3_column_int64(row, 2),
+		.dropped = sqlite3_column_int64(row, 3),
+		.lost_events = sqlite3_column_int64(row, 4),
+		.lost_snapshots = sqlite3_column_int64(row, 5),
+		.max_bytes = sqlite3_column_int64(row, 6),
+	};
+	px_db_done(row);
+	if (out->recorded < 0 || out->recorded >= SPOOL_SEQ_MASK)
+		return px_db_malformed(spool, "the row of counters", err);
+	return 0;
+}
+
+int
+px_room_store(struct px_spool *spool, const struct spool_counters *counters, struct px_err *err)
+{
+	return px_db_run(spool, err, "UPDATE counters SET recorded = ?1, acknowledged = ?2, quarantined = ?3, dropped = ?4, "
+	    "lost_events = ?5, lost_snapshots = ?6, max_bytes = ?7 WHERE one = 1", "iiiiiii", counters->recorded,
+	    counters->acknowledged, counters->quarantined, counters->dropped, counters->lost_events, counters->lost_snapshots,
+	    counters->max_bytes);
+}
+
+/* Pages that a document of ${bytes} needs at most. */
+static int64_t
+pages_for(int64_t bytes)
+{
+	return bytes == 0 ? 0 : (bytes + OVERFLOW_PAYLOAD - 1) / OVERFLOW_PAYLOAD + ITEM_PAGES;
+}
+
+/* Whether ${pages} more fit. Far below the bound the files' sizes tell, without a look inside. */
+static int
+pages_fit(struct px_spool *spool, int64_t pages, bool *fits, struct px_err *err)
+{
+	int64_t bound = spool->bounds.max_pages;
+	int64_t files = file_bytes(spool->path, "") / SPOOL_PAGE + file_bytes(spool->path, "-wal") / SPOOL_PAGE;
+	int64_t all;
+	int64_t unused;
+
+	*fits = files + pages <= bound;
+	if (*fits)
+		return 0;
+	if (px_db_number(spool, 0, &all, err, "PRAGMA page_count", "") == -1 ||
+	    px_db_number(spool, 0, &unused, err, "PRAGMA freelist_count", "") == -1)
+		return -1;
+	*fits = all - unused + pages <= bound;
+	return 0;
+}
+
+/* The order of pushing out: snapshots, then events, quarantined ones first in each, oldest first. */
+static int
+find_victim(struct px_spool *spool, enum px_kind for_kind, bool has_quarantined, int64_t *key, struct px_err *err)
+{
+	const int64_t starts[] = { 0, SPOOL_EVENT_KEYS };
+	size_t kinds = for_kind == PX_EVENT ? 2 : 1;
+
+	*key = 0;
+	for (size_t i = 0; i < kinds && *key == 0; i++) {
+		int64_t last = starts[i] + SPOOL_SEQ_MASK;
+
+		if (has_quarantined && px_db_number(spool, 0, key, err, "SELECT key FROM mark WHERE reason IS NOT NULL AND "
+		    "key > ?1 AND key <= ?2 ORDER BY key LIMIT 1", "ii", starts[i], last) == -1)
+			return -1;
+		if (*key == 0 && px_db_number(spool, 0, key, err, "SELECT key FROM item WHERE key > ?1 AND key <= ?2 ORDER BY key "
+		    "LIMIT 1", "ii", starts[i], last) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+push_out(struct px_spool *spool, int64_t key, struct spool_counters *counters, struct px_err *err)
+{
+	bool was_there;
+	bool was_quarantined;
+
+	if (px_row_remove(spool, key, &was_there, &was_quarantined, err) == -1)
+		return -1;
+	if (!was_there)		/* a mark of no item: some other program's doing */
+		return px_db_malformed(spool, "a mark", err);
+	counters->quarantined -= was_quarantined;
+	if (key > SPOOL_EVENT_KEYS)
+		counters->lost_events++;
+	else
+		counters->lost_snapshots++;
+	return 0;
+}
+
+int
+px_room_make(struct px_spool *spool, enum px_kind for_kind, const struct px_spool_limits *limits, int64_t bytes,
+    struct spool_counters *counters, bool *fits, struct px_err *err)
+{
+	int64_t more = bytes > 0 ? 1 : 0;
+
+	*fits = false;
+	for (int evictions = 0; ; evictions++) {
+		int64_t count = counters->recorded - counters->acknowledged - counters->dropped - counters->lost_events -
+		    counters->lost_snapshots;
+		int64_t key;
+
+		if (count + more <= limits->max_items && pages_fit(spool, pages_for(bytes), fits, err) == -1)
+			return -1;
+		if (*fits)
+			return 0;
+		if (evictions == EVICTIONS_MAX) {
+			*fits = true;
+			return 0;
+		}
+		if (find_victim(spool, for_kind, counters->quarantined > 0, &key, err) == -1)
+			return -1;
+		if (key == 0)
+			return 0;
+		if (push_out(spool, key, counters, err) == -1)
+			return -1;
+	}
+}
+
+void
+px_room_checkpoint(struct px_spool *spool, bool waits)
+{
+	int64_t deadline_ms = spool->deadline_ms;
+	int result;
+
+	if (!waits)
+		spool->deadline_ms = 0;
+	result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if ((result & 0xff) == SQLITE_FULL && spool->use == PX_SPOOL_FLUSH && px_room_give_up_reserve(spool))
+		result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (result == SQLITE_OK)
+		spool->log_frames = 0;
+	spool->deadline_ms = deadline_ms;
+}
+
+bool
+px_room_is_too_large(const struct px_spool *spool, int64_t bytes)
+{
+	return pages_for(bytes) + SLACK_FRAMES > spool->bounds.max_frames || pages_for(bytes) > spool->bounds.max_pages;
+}
+
+int
+px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err)
+{
+	int64_t allowed = spool->bounds.max_frames - pages_for(bytes) - SLACK_FRAMES;
+
+	if (file_bytes(spool->path, "-wal") / SPOOL_FRAME <= allowed)
+		return 0;
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	px_room_checkpoint(spool, true);
+	if (file_bytes(spool->path, "-wal") / SPOOL_FRAME <= allowed)
+		return 0;
+	return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its journal is as long as max_bytes allows, and can't be "
+	    "emptied while another program reads it", spool->name);
+}
+
+static void
+make_reserve(const struct px_spool *spool, int64_t max_bytes)
+{
+	int64_t bytes = spool->bounds.reserve_bytes;
+	char name[PATH_MAX];
+	struct px_err ignored;
+	int64_t there = file_bytes(spool->path, SPOOL_RESERVE_SUFFIX);
+	int fd;
+
+	if (there == bytes)
+		return;
+	(void)px_room_give_up_reserve(spool);
+	if (px_spool_bytes(spool->path) + bytes > max_bytes ||
+	    px_db_side_path(spool->path, SPOOL_RESERVE_SUFFIX, name, &ignored) == -1)
+		return;
+	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd == -1)
+		return;
+	if (posix_fallocate(fd, 0, (off_t)bytes) != 0)
+		(void)unlink(name);
+	(void)close(fd);
+}
+
+bool
+px_room_give_up_reserve(const struct px_spool *spool)
+{
+	char name[PATH_MAX];
+	struct px_err ignored;
+
+	return px_db_side_path(spool->path, SPOOL_RESERVE_SUFFIX, name, &ignored) == 0 && unlink(name) == 0;
+}
+
+/* Gives back the end of the database, a piece at a time so that the log stays short and recorders wait for no more. */
+static void
+shrink(struct px_spool *spool)
+{
+	int64_t piece = spool->bounds.max_frames / 4;
+	int64_t unused;
+	int64_t before = INT64_MAX;
+	struct px_err ignored;
+	char sql[64];
+
+	(void)snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%lld)", (long long)piece);
+	while (px_db_number(spool, 0, &unused, &ignored, "PRAGMA freelist_count", "") == 0 && unused > KEPT_FREE_PAGES &&
+	    unused < before) {
+		before = unused;
+		spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+		if (sqlite3_exec(spool->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+			return;
+		if (spool->log_frames > spool->bounds.checkpoint_frames)
+			px_room_checkpoint(spool, true);
+		if (file_bytes(spool->path, "-wal") / SPOOL_FRAME > spool->bounds.max_frames / 2)
+			return;
+	}
+}
+
+static int
+push_out_excess(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct px_spool_limits *limits = arg;
+	struct spool_counters counters;
+	bool fits;
+
+	if (px_room_load(spool, &counters, err) == -1 ||
+	    px_room_make(spool, PX_EVENT, limits, 0, &counters, &fits, err) == -1)
+		return -1;
+	counters.max_bytes = limits->max_bytes;
+	return px_room_store(spool, &counters, err);
+}
+
+void
+px_spool_tidy(struct px_spool *spool, const struct px_spool_limits *limits)
+{
+	struct px_spool_limits bounds = *limits;
+	struct px_err ignored;
+
+	if (spool == NULL)
+		return;
+	spool->bounds = px_room_bounds(limits->max_bytes);
+	if (px_db_write(spool, true, push_out_excess, &bounds, NULL, &ignored) == 0)
+		shrink(spool);
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	px_room_checkpoint(spool, true);
+	make_reserve(spool, limits->max_bytes);
+}

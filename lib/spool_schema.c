@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "spool_db.h"
+
+#include <string.h>
+
+/*
+ * An insert must touch few pages, for each is a page more to write and sync. So the documents stand in one table in the
+ * order of their keys: snapshots (their seq) before events (2^48 + seq). New ones go to the end of their part, the oldest
+ * of a kind has the smallest key, and all that is ever asked for is a range. There is no index that an insert must keep.
+ *
+ * An item never changes once it is there. What happens to it (attempts, quarantine, deferring) stands beside it in
+ * "mark", which most items have no row in, so that counting an attempt doesn't write a document again. "counters" is a
+ * table of its own because each insert changes it. How many are pending is what is left of recorded when all others are
+ * taken off.
+ */
+static const struct {
+	const char *name;
+	const char *sql;
+} schema[] = {
+	{ "counters", "CREATE TABLE counters(one INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, acknowledged INTEGER NOT NULL, "
+	    "quarantined INTEGER NOT NULL, dropped INTEGER NOT NULL, lost_events INTEGER NOT NULL, lost_snapshots INTEGER NOT NULL, "
+	    "max_bytes INTEGER NOT NULL)" },
+	{ "item", "CREATE TABLE item(key INTEGER PRIMARY KEY, id BLOB NOT NULL, time_ms INTEGER NOT NULL, topic TEXT, "
+	    "body BLOB NOT NULL)" },
+	{ "mark", "CREATE TABLE mark(key INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, deferred INTEGER, reason TEXT)" },
+	{ "mark_quarantined", "CREATE INDEX mark_quarantined ON mark(key) WHERE reason IS NOT NULL" },
+	{ "mark_deferred", "CREATE INDEX mark_deferred ON mark(deferred) WHERE deferred IS NOT NULL" },
+	{ "spool", "CREATE TABLE spool(one INTEGER PRIMARY KEY, id TEXT NOT NULL, device_id TEXT, machine_hash TEXT, "
+	    "last_quarantined_id TEXT, last_quarantined_reason TEXT, last_quarantined_ms INTEGER, replaces_id TEXT, "
+	    "replaces_recorded INTEGER, replaces_acknowledged INTEGER, failed_runs INTEGER NOT NULL DEFAULT 0, "
+	    "batch_limit INTEGER NOT NULL DEFAULT 0, stuck_seq INTEGER NOT NULL DEFAULT 0, stuck_runs INTEGER NOT NULL DEFAULT 0, "
+	    "stuck_limit INTEGER NOT NULL DEFAULT 0, "
+	    "last_success_ms INTEGER NOT NULL DEFAULT 0, last_failure_ms INTEGER NOT NULL DEFAULT 0, last_failure_reason TEXT)" },
+	{ "timer", "CREATE TABLE timer(which INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, boot_ms INTEGER NOT NULL, boot_id TEXT, "
+	    "length_ms INTEGER NOT NULL)" },
+	{ "run", "CREATE TABLE run(number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, acknowledged INTEGER NOT NULL, "
+	    "exit_status INTEGER NOT NULL, reason TEXT)" },
+	{ "taken", "CREATE TABLE taken(name TEXT PRIMARY KEY) WITHOUT ROWID" },
+};
+
+#define SCHEMA_COUNT (sizeof(schema) / sizeof(schema[0]))
+
+/* How a spool of version ${from} becomes one of the next. The first version has no row. */
+static const struct {
+	int64_t from;
+	const char *sql;
+} migrations[] = {
+	{ 0, NULL },
+};
+
+static int
+run_sql(struct px_spool *spool, const char *sql, struct px_err *err)
+{
+	int result = sqlite3_exec(spool->db, sql, NULL, NULL, NULL);
+
+	return result == SQLITE_OK ? 0 : px_db_fail(spool, result, "write", err);
+}
+
+int
+px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err)
+{
+	_Static_assert(SPOOL_VERSION == 1 && SPOOL_APPLICATION_ID == 1886942068, "the numbers below");
+
+	if (run_sql(spool, "PRAGMA application_id=1886942068; PRAGMA user_version=1", err) == -1)
+		return -1;
+	for (size_t i = 0; i < SCHEMA_COUNT; i++)
+		if (run_sql(spool, schema[i].sql, err) == -1)
+			return -1;
+	if (px_db_run(spool, err, "INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0)", "") == -1)
+		return -1;
+	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash) VALUES (1, ?1, ?2, ?3)", "tss",
+	    birth->id, &birth->device_id, &birth->machine_hash);
+}
+
+static bool
+is_text(sqlite3_stmt *row, int column, const char *text)
+{
+	const char *found = (const char *)sqlite3_column_text(row, column);
+
+	return found != NULL && strcmp(found, text) == 0;
+}
+
+/* Counts the tables that are ours, and all that is there. */
+static int
+look_at_tables(struct px_spool *spool, size_t *ours, size_t *all, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	*ours = 0;
+	*all = 0;
+	if (px_db_query(spool, &row, err, "SELECT name, sql FROM sqlite_master", "") == -1)
+		return -1;
+	while ((rc = px_db_step(spool, row, err)) == 1) {
+		++*all;
+		for (size_t i = 0; i < SCHEMA_COUNT; i++)
+			if (is_text(row, 0, schema[i].name))
+				*ours += is_text(row, 1, schema[i].sql);
+	}
+	return rc;
+}
+
+static int
+migrate_by_steps(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	int64_t version;
+
+	(void)arg;
+	if (px_db_number(spool, 0, &version, err, "PRAGMA user_version", "") == -1)
+		return -1;
+	for (size_t i = 0; i < sizeof(migrations) / sizeof(migrations[0]); i++) {
+		if (migrations[i].sql == NULL || migrations[i].from != version)
+			continue;
+		if (run_sql(spool, migrations[i].sql, err) == -1)
+			return -1;
+		version++;
+	}
+	if (version != SPOOL_VERSION)
+		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': no spool has version %d", spool->name, (int)version);
+	return run_sql(spool, "PRAGMA user_version=1", err);
+}
+
+int
+px_db_check_schema(struct px_spool *spool, struct px_err *err)
+{
+	int64_t application;
+	int64_t version;
+	size_t ours;
+	size_t all;
+
+	if (px_db_number(spool, 0, &version, err, "PRAGMA user_version", "") == -1 ||
+	    look_at_tables(spool, &ours, &all, err) == -1)
+		return -1;
+	if (version == SPOOL_VERSION && ours == SCHEMA_COUNT)
+		return 0;
+	if (px_db_number(spool, 0, &application, err, "PRAGMA application_id", "") == -1)
+		return -1;
+	if (application != SPOOL_APPLICATION_ID && ours != SCHEMA_COUNT && all > 0)
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is another program's database", spool->name);
+	if (application == SPOOL_APPLICATION_ID && version > SPOOL_VERSION)
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it was made by a newer px-status (version %d, this one "
+		    "knows %d)", spool->name, (int)version, SPOOL_VERSION);
+	if (application == SPOOL_APPLICATION_ID && version > 0 && version < SPOOL_VERSION)
+		return px_db_write(spool, true, migrate_by_steps, NULL, NULL, err);
+	return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': it is no spool, or not a whole one", spool->name);
+}

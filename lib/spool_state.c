@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* What a spool remembers beside its items: timers, how runs went, whose it is. */
+#include <string.h>
+
+#include "spool_db.h"
+
+struct timer_change {
+	enum px_spool_timer which;
+	const struct px_timer *timer;
+};
+
+static int
+set_timer(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct timer_change *change = arg;
+	const struct px_timer *timer = change->timer;
+
+	if (!timer->is_set)
+		return px_db_run(spool, err, "DELETE FROM timer WHERE which = ?1", "i", (int64_t)change->which);
+	return px_db_run(spool, err, "INSERT OR REPLACE INTO timer (which, wall_ms, boot_ms, boot_id, length_ms) VALUES (?1, ?2, ?3, "
+	    "?4, ?5)", "iiiti", (int64_t)change->which, timer->began.wall_ms, timer->began.boot_ms, timer->began.boot_id,
+	    timer->length_ms);
+}
+
+int
+px_spool_set_timer(struct px_spool *spool, enum px_spool_timer which, const struct px_timer *timer, struct px_err *err)
+{
+	struct timer_change change = { which, timer };
+
+	return px_db_write(spool, true, set_timer, &change, NULL, err);
+}
+
+struct run_end {
+	const struct px_spool_run *run;
+	const struct px_spool_history *state;
+};
+
+static int
+add_run(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct run_end *end = arg;
+	const struct px_spool_run *run = end->run;
+	const struct px_spool_history *state = end->state;
+
+	if (px_db_run(spool, err, "INSERT INTO run (time_ms, acknowledged, exit_status, reason) VALUES (?1, ?2, ?3, ?4)", "iiit",
+	    run->time_ms, run->acknowledged, (int64_t)run->exit_status, run->reason) == -1 ||
+	    px_db_run(spool, err, "DELETE FROM run WHERE number <= (SELECT max(number) FROM run) - ?1", "i",
+	    (int64_t)PX_RUNS_KEPT) == -1 ||
+	    px_db_run(spool, err, "UPDATE spool SET failed_runs = ?1, batch_limit = ?2, stuck_seq = ?3, stuck_runs = ?4, "
+	    "stuck_limit = ?5 WHERE one = 1", "iiiii", state->failed_runs, state->batch_limit, state->stuck_seq, state->stuck_runs,
+	    state->stuck_limit) == -1)
+		return -1;
+	if ((run->exit_status == 0 || run->acknowledged > 0) &&
+	    px_db_run(spool, err, "UPDATE spool SET last_success_ms = ?1 WHERE one = 1", "i", run->time_ms) == -1)
+		return -1;
+	if (run->exit_status == 0)
+		return 0;
+	return px_db_run(spool, err, "UPDATE spool SET last_failure_ms = ?1, last_failure_reason = ?2 WHERE one = 1", "it",
+	    run->time_ms, run->reason);
+}
+
+int
+px_spool_add_run(struct px_spool *spool, const struct px_spool_run *run, const struct px_spool_history *state,
+    struct px_err *err)
+{
+	struct run_end end = { run, state };
+
+	return px_db_write(spool, true, add_run, &end, NULL, err);
+}
+
+struct owner {
+	struct px_slice device_id;
+	struct px_slice machine_hash;
+};
+
+static int
+learn_owner(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct owner *owner = arg;
+
+	return px_db_run(spool, err, "UPDATE spool SET device_id = ?1, machine_hash = ?2 WHERE one = 1", "ss", &owner->device_id,
+	    &owner->machine_hash);
+}
+
+/* Compares what the spool has in ${column} with ${given}; what it does not have is to be learned. */
+static bool
+is_same(sqlite3_stmt *row, int column, struct px_slice given, bool *learns)
+{
+	const char *known = (const char *)sqlite3_column_text(row, column);
+
+	if (known == NULL || known[0] == '\0') {
+		*learns = *learns || given.len > 0;
+		return true;
+	}
+	return given.len == 0 || px_slice_is(given, known);
+}
+
+int
+px_spool_is_of(struct px_spool *spool, struct px_slice device_id, struct px_slice machine_hash, bool *out, struct px_err *err)
+{
+	struct owner owner = { device_id, machine_hash };
+	bool learns = false;
+	sqlite3_stmt *row;
+	char kept[2][1024];
+	int rc;
+
+	*out = false;
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT device_id, machine_hash FROM spool WHERE one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of the device", err);
+	if (rc == -1)
+		return -1;
+	*out = is_same(row, 0, device_id, &learns);
+	*out = is_same(row, 1, machine_hash, &learns) && *out;
+	/* What it knows stays, when the device can't tell it now. */
+	for (int i = 0; i < 2; i++) {
+		struct px_slice *slice = i == 0 ? &owner.device_id : &owner.machine_hash;
+		const char *known = (const char *)sqlite3_column_text(row, i);
+
+		if (known == NULL || known[0] == '\0' || strlen(known) >= sizeof(kept[i]))
+			continue;
+		memcpy(kept[i], known, strlen(known) + 1);
+		*slice = px_slice(kept[i]);
+	}
+	px_db_done(row);
+	return *out && learns ? px_db_write(spool, true, learn_owner, &owner, NULL, err) : 0;
+}
