@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+/* Delivery over a real spool, with an upstream that answers by rule. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver.h"
+#include "spool.h"
+
+#define ITEMS_MAX 600
+#define LIMITS ((struct px_spool_limits){ 100000, 256 << 20 })
+
+/* Upstream: what it takes, and how often it was asked. */
+struct upstream {
+	int status_of_bad;		/* for a batch that holds a bad item */
+	int status_of_all;		/* for every batch, also an empty one; 0: by its items */
+	int status_of_gzip;		/* for every compressed body; 0: none */
+	int status_above;		/* for a batch of more than ${largest} items */
+	size_t largest;
+	int denials;			/* so many 401 first */
+	bool times_out;			/* a bad item means no answer in time */
+	const char *type;
+	const char *body;
+
+	bool bad[ITEMS_MAX + 1];	/* by seq */
+	int held[ITEMS_MAX + 1];	/* how often upstream acknowledged it */
+	int posts;
+	int empty_posts;
+	int renewals;
+	bool compresses;
+	struct px_now now;
+};
+
+static struct upstream *the_upstream;
+
+static size_t
+each_seq(struct px_slice body, void (*each)(struct upstream *upstream, int64_t seq), struct upstream *upstream)
+{
+	const char *at = body.ptr;
+	size_t count = 0;
+
+	while ((at = strstr(at, "\"seq\":")) != NULL) {
+		int64_t seq = 0;
+
+		at += strlen("\"seq\":");
+		assert_int_equal(sscanf(at, "%" SCNd64, &seq), 1);
+		each(upstream, seq);
+		count++;
+	}
+	return count;
+}
+
+static bool found_bad;
+
+static void
+look_for_bad(struct upstream *upstream, int64_t seq)
+{
+	found_bad = found_bad || upstream->bad[seq];
+}
+
+static void
+hold(struct upstream *upstream, int64_t seq)
+{
+	upstream->held[seq]++;
+}
+
+static int
+post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err)
+{
+	struct upstream *upstream = arg;
+	size_t count;
+
+	(void)err;
+	upstream->posts++;
+	upstream->now.boot_ms += 10;
+	found_bad = false;
+	count = each_seq(body, look_for_bad, upstream);
+	upstream->empty_posts += count == 0;
+	reply->retry_after_ms = -1;
+	reply->status = 200;
+	if (upstream->denials > 0) {
+		upstream->denials--;
+		reply->status = 401;
+	} else if (upstream->status_of_gzip != 0 && upstream->compresses) {
+		reply->status = upstream->status_of_gzip;
+	} else if (upstream->status_of_all != 0) {
+		reply->status = upstream->status_of_all;
+	} else if (upstream->largest > 0 && count > upstream->largest) {
+		reply->status = upstream->status_above;
+	} else if (found_bad && upstream->times_out) {
+		reply->status = 0;
+		reply->timed_out = true;
+		(void)snprintf(reply->error, sizeof(reply->error), "timed out");
+	} else if (found_bad) {
+		reply->status = upstream->status_of_bad;
+	}
+	if (reply->status == 200)
+		(void)each_seq(body, hold, upstream);
+	if (upstream->body != NULL) {
+		(void)snprintf(reply->type, sizeof(reply->type), "%s", upstream->type);
+		px_buf_add_text(&reply->body, upstream->body);
+	}
+	return 0;
+}
+
+static int
+renew_token(void *arg, struct px_err *err)
+{
+	struct upstream *upstream = arg;
+
+	(void)err;
+	upstream->renewals++;
+	return 0;
+}
+
+static void
+stop_compressing(void *arg)
+{
+	struct upstream *upstream = arg;
+
+	upstream->compresses = false;
+}
+
+static void
+read_clock(struct px_now *now)
+{
+	*now = the_upstream->now;
+}
+
+/* A spool with ${count} events. */
+struct bench {
+	char folder[64];
+	char path[96];
+	struct px_spool *spool;
+	struct upstream upstream;
+	struct px_spool_history state;
+	struct px_delivery out;
+	struct px_err err;
+};
+
+static void
+bench_open(struct bench *bench, int count)
+{
+	struct px_spool_birth birth = { .id = "3f0d8a5e-5d3c-4c55-9d5e-3a6a3c2b1a00", .device_id = px_slice("d"),
+		.machine_hash = px_slice("m") };
+
+	memset(bench, 0, sizeof(*bench));
+	the_upstream = &bench->upstream;
+	bench->upstream.now = (struct px_now){ .wall_ms = 1767225600000, .boot_ms = 1000 };
+	bench->upstream.status_of_bad = 400;
+	(void)snprintf(bench->folder, sizeof(bench->folder), "/tmp/test_deliver.XXXXXX");
+	assert_non_null(mkdtemp(bench->folder));
+	(void)snprintf(bench->path, sizeof(bench->path), "%s/spool.db", bench->folder);
+	assert_int_equal(px_spool_create(bench->path, &birth, &bench->err), 0);
+	assert_int_equal(px_spool_open(&bench->spool, bench->path, PX_SPOOL_FLUSH, 1000, &bench->err), 0);
+	for (int i = 1; i <= count; i++) {
+		struct px_item item = { .kind = PX_EVENT, .time_ms = 1767225600000 + i, .topic = px_slice("t"),
+			.body = px_slice("{\"time\":\"2026-01-01T00:00:00.000Z\"}") };
+
+		(void)snprintf(item.id, sizeof(item.id), "019b7760-0000-7000-8000-%012d", i);
+		assert_int_equal(px_spool_put(bench->spool, &item, &LIMITS, NULL, &bench->err), 0);
+	}
+}
+
+static void
+bench_close(struct bench *bench)
+{
+	char command[128];
+
+	px_spool_close(bench->spool);
+	(void)snprintf(command, sizeof(command), "rm -r '%s'", bench->folder);
+	assert_int_equal(system(command), 0);
+}
+
+static int
+bench_run(struct bench *bench, size_t max_items)
+{
+	struct px_world world = { .now = read_clock };
+	struct px_upstream upstream = { post, renew_token, stop_compressing, &bench->upstream, bench->upstream.compresses };
+	struct px_delivery_job job = {
+		.spool = bench->spool,
+		.world = &world,
+		.upstream = &upstream,
+		.device_id = px_slice("device"),
+		.device_name = px_slice("name"),
+		.max_items = max_items,
+		.max_bytes = 1 << 20,
+		.last_snapshot = INT64_MAX,
+		.run_limit_ms = 600000,
+	};
+
+	bench->upstream.posts = 0;
+	bench->upstream.empty_posts = 0;
+	return px_deliver(&job, &bench->state, &bench->out, &bench->err);
+}
+
+static struct px_spool_facts
+bench_facts(struct bench *bench)
+{
+	struct px_spool_facts facts;
+
+	assert_int_equal(px_spool_facts(bench->spool, &facts, &bench->err), 0);
+	assert_int_equal(facts.recorded, facts.acknowledged + facts.pending + facts.quarantined + facts.dropped + facts.lost_events +
+	    facts.lost_snapshots);
+	return facts;
+}
+
+/* Whatever upstream says to everything: nothing leaves the spool, and the run ends with the status of the reply. */
+static void
+keeps_everything(void **state)
+{
+	static const struct {
+		int status;
+		const char *type;
+		const char *body;
+		enum px_code code;
+		int posts;
+	} rows[] = {
+		{ 200, "text/html", "<html>log in</html>", PX_LATER, 1 },
+		{ 200, "application/json", "{\"rejected\":", PX_LATER, 1 },
+		{ 200, "application/json", "{\"rejected\":1}", PX_LATER, 1 },
+		{ 301, NULL, NULL, PX_CONFIG, 1 },
+		{ 400, NULL, NULL, PX_CONFIG, 2 },	/* the batch and an empty one */
+		{ 401, NULL, NULL, PX_DENIED, 2 },	/* once more with a new token */
+		{ 403, NULL, NULL, PX_DENIED, 2 },
+		{ 404, NULL, NULL, PX_CONFIG, 1 },
+		{ 407, NULL, NULL, PX_CONFIG, 1 },
+		{ 408, NULL, NULL, PX_LATER, 1 },
+		{ 409, NULL, NULL, PX_LATER, 1 },
+		{ 413, NULL, NULL, PX_CONFIG, 2 },
+		{ 415, NULL, NULL, PX_CONFIG, 1 },
+		{ 418, NULL, NULL, PX_CONFIG, 1 },
+		{ 422, NULL, NULL, PX_CONFIG, 2 },
+		{ 429, NULL, NULL, PX_LATER, 1 },
+		{ 500, NULL, NULL, PX_LATER, 1 },
+		{ 503, NULL, NULL, PX_LATER, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bench bench;
+
+		bench_open(&bench, 3);
+		bench.upstream.status_of_all = rows[i].status;
+		bench.upstream.type = rows[i].type;
+		bench.upstream.body = rows[i].body;
+		assert_int_equal(bench_run(&bench, 500), -1);
+		if (bench.err.code != rows[i].code || bench.upstream.posts != rows[i].posts)
+			fail_msg("row %zu, status %d: code %d after %d posts (%s)", i, rows[i].status, (int)bench.err.code,
+			    bench.upstream.posts, bench.err.text);
+		assert_int_equal(bench_facts(&bench).pending, 3);
+		bench_close(&bench);
+	}
+}
+
+static void
+delivers_all_in_batches(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 25);
+	assert_int_equal(bench_run(&bench, 10), 0);
+	assert_int_equal(bench.upstream.posts, 3);
+	assert_int_equal(bench_facts(&bench).acknowledged, 25);
+	for (int seq = 1; seq <= 25; seq++)
+		assert_int_equal(bench.upstream.held[seq], 1);
+	bench_close(&bench);
+}
+
+/* k bad items among n: about k * log2(n) extra requests and one empty batch; all others arrive once. */
+static void
+finds_bad_items_by_halving(void **state)
+{
+	static const struct {
+		int items;
+		int bad[4];
+		int most_posts;
+	} rows[] = {
+		{ 1, { 1 }, 2 },		/* itself and the empty one */
+		{ 2, { 2 }, 5 },
+		{ 512, { 1 }, 1 + 1 + 9 + 1 },
+		{ 512, { 512 }, 1 + 1 + 2 * 9 + 1 },
+		{ 512, { 257 }, 1 + 1 + 2 * 9 + 1 },
+		{ 512, { 3, 200, 400 }, 1 + 3 * (2 * 9 + 2) },
+		{ 512, { 255, 256, 257, 258 }, 1 + 4 * (2 * 9 + 2) },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bench bench;
+		int bad = 0;
+
+		bench_open(&bench, rows[i].items);
+		for (; bad < 4 && rows[i].bad[bad] != 0; bad++)
+			bench.upstream.bad[rows[i].bad[bad]] = true;
+		assert_int_equal(bench_run(&bench, 512), 0);
+		if (bench.upstream.posts > rows[i].most_posts || bench.upstream.empty_posts != 1)
+			fail_msg("row %zu: %d posts, %d of them empty", i, bench.upstream.posts, bench.upstream.empty_posts);
+		assert_int_equal(bench_facts(&bench).quarantined, bad);
+		assert_int_equal(bench_facts(&bench).acknowledged, rows[i].items - bad);
+		for (int seq = 1; seq <= rows[i].items; seq++)
+			assert_int_equal(bench.upstream.held[seq], bench.upstream.bad[seq] ? 0 : 1);
+		bench_close(&bench);
+	}
+}
+
+/* Each of 16 refused alone and nothing taken: the fault is not theirs. */
+static void
+blames_no_item_when_all_are_refused(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 40);
+	memset(bench.upstream.bad, true, sizeof(bench.upstream.bad));
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_LATER);
+	assert_int_equal(bench_facts(&bench).pending, 40);
+	assert_int_equal(bench_facts(&bench).quarantined, 0);
+	bench_close(&bench);
+
+	/* The 16th is fine: 15 are at fault. */
+	bench_open(&bench, 16);
+	memset(bench.upstream.bad, true, sizeof(bench.upstream.bad));
+	bench.upstream.bad[16] = false;
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_int_equal(bench_facts(&bench).quarantined, 15);
+	assert_int_equal(bench_facts(&bench).acknowledged, 1);
+	bench_close(&bench);
+}
+
+static void
+quarantines_what_upstream_rejects(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 3);
+	bench.upstream.type = "application/json";
+	bench.upstream.body = "{\"rejected\":[{\"id\":\"019b7760-0000-7000-8000-000000000002\",\"reason\":\"no such topic\"},"
+	    "{\"id\":\"019b7760-0000-7000-8000-000000000099\",\"reason\":\"not ours\"}]}";
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_int_equal(bench_facts(&bench).acknowledged, 2);
+	assert_int_equal(bench_facts(&bench).quarantined, 1);
+	assert_string_equal(bench_facts(&bench).last_quarantined_reason, "no such topic");
+	bench_close(&bench);
+}
+
+static void
+sends_plain_after_415(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 3);
+	bench.upstream.compresses = true;
+	bench.upstream.status_of_gzip = 415;
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_true(bench.out.went_plain);
+	assert_int_equal(bench.upstream.posts, 2);
+	assert_int_equal(bench_facts(&bench).acknowledged, 3);
+	bench_close(&bench);
+
+	/* A server that answers 400 to a body that it can't read: the empty batch tells. */
+	bench_open(&bench, 3);
+	bench.upstream.compresses = true;
+	bench.upstream.status_of_gzip = 400;
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_true(bench.out.went_plain);
+	assert_int_equal(bench_facts(&bench).acknowledged, 3);
+	assert_int_equal(bench_facts(&bench).quarantined, 0);
+	bench_close(&bench);
+}
+
+static void
+renews_a_token_once(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 3);
+	bench.upstream.denials = 1;
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_int_equal(bench.upstream.renewals, 1);
+	bench_close(&bench);
+
+	bench_open(&bench, 3);
+	bench.upstream.denials = 2;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_DENIED);
+	assert_int_equal(bench.upstream.renewals, 1);
+	assert_int_equal(bench_facts(&bench).pending, 3);
+	bench_close(&bench);
+}
+
+/* The batch is too large for upstream: it shrinks, is remembered, and grows again. */
+static void
+shrinks_and_grows_batches(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 100);
+	bench.upstream.largest = 30;
+	bench.upstream.status_above = 413;
+	assert_int_equal(bench_run(&bench, 100), 0);
+	assert_int_equal(bench_facts(&bench).acknowledged, 100);
+	assert_int_equal(bench_facts(&bench).quarantined, 0);
+	assert_true(bench.state.batch_limit > 0);
+	bench_close(&bench);
+
+	bench_open(&bench, 600);
+	bench.state.batch_limit = 4;
+	assert_int_equal(bench_run(&bench, 50), 0);
+	assert_int_equal(bench.state.batch_limit, 0);
+	bench_close(&bench);
+}
+
+/* One item draws 500 or silence whenever it is in a batch: the others arrive, in a bounded number of runs. */
+static void
+no_item_keeps_others_waiting(void **state)
+{
+	(void)state;
+	for (int silent = 0; silent < 2; silent++) {
+		struct bench bench;
+		int runs = 0;
+
+		bench_open(&bench, 64);
+		bench.upstream.bad[1] = true;
+		bench.upstream.status_of_bad = 500;
+		bench.upstream.times_out = silent == 1;
+		while (runs < 20 && bench_facts(&bench).acknowledged < 63) {
+			(void)bench_run(&bench, 64);
+			runs++;
+		}
+		if (bench_facts(&bench).acknowledged != 63)
+			fail_msg("after %d runs only %d items arrived", runs, (int)bench_facts(&bench).acknowledged);
+		assert_int_equal(bench_facts(&bench).pending, 1);
+		assert_int_equal(bench_facts(&bench).quarantined, 0);
+		bench_close(&bench);
+	}
+}
+
+static void
+keeps_progress_before_a_failure(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 30);
+	bench.upstream.bad[25] = true;
+	bench.upstream.status_of_bad = 503;
+	assert_int_equal(bench_run(&bench, 10), -1);
+	assert_int_equal(bench.err.code, PX_LATER);
+	assert_int_equal(bench.out.acknowledged, 20);
+	assert_int_equal(bench_facts(&bench).pending, 10);
+	bench_close(&bench);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keeps_everything),
+		cmocka_unit_test(delivers_all_in_batches),
+		cmocka_unit_test(finds_bad_items_by_halving),
+		cmocka_unit_test(blames_no_item_when_all_are_refused),
+		cmocka_unit_test(quarantines_what_upstream_rejects),
+		cmocka_unit_test(sends_plain_after_415),
+		cmocka_unit_test(renews_a_token_once),
+		cmocka_unit_test(shrinks_and_grows_batches),
+		cmocka_unit_test(no_item_keeps_others_waiting),
+		cmocka_unit_test(keeps_progress_before_a_failure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
