@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the end-to-end tests. The programs are those of the folder PX_BUILD, build/gcc unless given."""
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+import harness
+from upstream import Upstream
+
+
+def pytest_sessionstart(session):
+    missing = [program for program in harness.PROGRAMS if not program.exists()]
+    if missing:
+        raise pytest.UsageError("not built: %s; run make, or set PX_BUILD" % ", ".join(map(str, missing)))
+
+
+@pytest.fixture(scope="session")
+def preload():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="px-"))
+    folder.chmod(0o755)
+    yield harness.build_preload(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make_device(preload):
+    """A function that makes one more device."""
+    made = []
+
+    def make():
+        made.append(harness.Device(preload))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.close()
+
+
+@pytest.fixture
+def device(make_device):
+    return make_device()
+
+
+@pytest.fixture
+def syslog(device):
+    if not device.syslog_is_ours:
+        pytest.skip("no C compiler to build the library that catches syslog")
+    return device.syslog
+
+
+@pytest.fixture
+def upstream():
+    """An upstream that takes everything unless told otherwise."""
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def enrolled(device, upstream):
+    """The device, sending to upstream."""
+    device.configure(upstream)
+    return device
+
+
+@pytest.fixture
+def root():
+    if not harness.IS_ROOT:
+        pytest.skip("needs root")
+
+
+@pytest.fixture
+def plain_user():
+    if harness.IS_ROOT:
+        pytest.skip("root may do everything; run as a plain user too")
+
+
+@pytest.fixture
+def start_monit(device):
+    """A function that starts real Monit with these checks."""
+    if harness.MONIT is None:
+        pytest.skip("monit is not installed")
+    started = []
+
+    def start(checks, **env):
+        started.append(harness.Monit(device, checks))
+        started[-1].start(**env)
+        return started[-1]
+
+    yield start
+    for monit in started:
+        monit.stop()

@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: MIT
+"""Snapshots: what Monit's status becomes, when one is taken, and Monit that can't be asked."""
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import CONFIG, FIXTURES, RFC3339, UUID_V7
+
+STATUS = sorted((FIXTURES / "status").glob("*.txt"))
+TYPES = {"System": "system", "Process": "process", "File": "file", "Fifo": "fifo", "Directory": "directory",
+         "Filesystem": "filesystem", "Remote Host": "remote_host", "Network": "network", "Program": "program"}
+FINE = {"ok", "running", "accessible", "online with all services", "status ok", "up"}
+OTHERS = {"not monitored": "unmonitored", "initializing": "initializing", "waiting": "waiting"}
+SHORT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
+
+
+def asking(device, upstream, command, **snapshot):
+    device.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": command, **snapshot})
+
+
+def taken(device, upstream, command, **snapshot):
+    """The one snapshot of one flush."""
+    asking(device, upstream, command, **snapshot)
+    device.flush("--now").ended(0)
+    stats = [item for request in upstream.requests for item in request.body["stats"]]
+    assert len(stats) == 1
+    return stats[0]
+
+
+def in_words(path):
+    """(type, name, state, status, failures) of each service by the contract's own words, read without any of its code."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
+    services = []
+    for line in text.splitlines():
+        header = re.match("(%s) '(.*)'$" % "|".join(TYPES), line)
+        status = re.match("  status  +(.*)$", line)
+        if header is not None:
+            services.append([TYPES[header[1]], header[2], None, None, None])
+        elif status is not None:
+            words = status[1].strip()
+            state = "ok" if words.lower() in FINE else OTHERS.get(words.lower(), "failed")
+            services[-1][2:] = [state, words, words.split(" | ") if state == "failed" else None]
+    return services
+
+
+@pytest.mark.parametrize("path", STATUS, ids=lambda path: path.stem)
+def test_every_service_of_every_version(device, upstream, path):
+    snapshot = taken(device, upstream, "/bin/cat %s" % path)
+    expected = in_words(path)
+    assert len(expected) > 0
+    services = [[service["type"], service["name"], service["state"], service["status"], service.get("failures")]
+                for service in snapshot["services"]]
+    assert services == expected
+    states = [service[2] for service in expected]
+    assert snapshot["summary"] == {"total": len(states), **{
+        state: states.count(state) for state in ("ok", "failed", "unmonitored", "initializing", "waiting")}}
+    assert all(set(service) - {"failures", "pending"} == {"type", "name", "state", "status", "values"}
+               for service in snapshot["services"])
+    assert all("status" not in service["values"] for service in snapshot["services"])
+
+
+@pytest.mark.parametrize("path, version, seconds", [
+    ("5.33.0", "5.33.0", 60), ("5.20.0", "5.20.0", 0), ("5.7", "5.7", 0), ("5.33.0-http-colours", "5.33.0", 60),
+])
+def test_the_header(device, upstream, path, version, seconds):
+    snapshot = taken(device, upstream, "/bin/cat %s/status/%s.txt" % (FIXTURES, path))
+    assert snapshot["monit"] == {"reachable": True, "version": version, "uptime": {"seconds": seconds}}
+
+
+@pytest.mark.parametrize("header, monit", [
+    ("Monit uptime: 16h 0m", {"reachable": True, "uptime": {"seconds": 57600}}),
+    ("The Monit daemon 5.17.1 uptime: 1d 2h 3m ", {"reachable": True, "version": "5.17.1", "uptime": {"seconds": 93780}}),
+    ("Monit 5.33.0 uptime: 2h 14m", {"reachable": True, "version": "5.33.0", "uptime": {"seconds": 8040}}),
+    ("", {"reachable": True}),
+    (" New Monit id: 1234\nwarning: something\nMonit 5.33.0 uptime: 0m",
+     {"reachable": True, "version": "5.33.0", "uptime": {"seconds": 0}}),
+])
+def test_other_headers(device, upstream, header, monit):
+    command = device.monit_that_prints(header + "\n\nSystem 'vm'\n  status                       OK\n")
+    assert taken(device, upstream, command)["monit"] == monit
+
+
+def test_a_header_alone_is_monit_without_services(device, upstream):
+    snapshot = taken(device, upstream, device.monit_that_prints("Monit 5.33.0 uptime: 2h 14m\n\n"))
+    assert snapshot["monit"]["reachable"] is True and snapshot["services"] == [] and snapshot["summary"]["total"] == 0
+
+
+def test_the_customers_sample(device, upstream):
+    device.env["TZ"] = "Europe/Berlin"
+    snapshot = taken(device, upstream, "/bin/cat %s/status/customer.txt" % FIXTURES)
+    assert set(snapshot) == {"id", "seq", "time", "boot_id", "uptime_ms", "monit", "summary", "services"}
+    assert re.fullmatch(UUID_V7, snapshot["id"]) and snapshot["seq"] == 1
+    assert re.fullmatch(RFC3339, snapshot["time"]) and snapshot["uptime_ms"] > 0
+    assert snapshot["monit"] == {"reachable": True}
+    assert snapshot["summary"] == {"total": 1, "ok": 1, "failed": 0, "unmonitored": 0, "initializing": 0, "waiting": 0}
+    assert snapshot["services"] == [{
+        "type": "system", "name": "fakhri-VirtualBox", "state": "ok", "status": "OK",
+        "values": {
+            "monitoring_status": "Monitored", "monitoring_mode": "active", "on_reboot": "start",
+            "load_average": [0.15, 0.12, 0.09],
+            "cpu": {"user_percent": 6.2, "system_percent": 1.0, "iowait_percent": 0.9},
+            "memory_usage": {"bytes": 1395864371, "percent": 45.6},
+            "swap_usage": {"bytes": 0, "percent": 0.0},
+            "uptime": {"seconds": 9240},
+            "boot_time": "2019-04-13T09:24:17Z", "data_collected": "2019-04-13T11:58:46Z",
+        }}]
+
+
+VALUES_OF_5_33 = [
+    ("labhost", "load_average", [2.48, 2.39, 1.34]),
+    ("labhost", "cpu", {"user_percent": 1.1, "system_percent": 0.8, "nice_percent": 0.0, "iowait_percent": 0.0,
+                        "hardirq_percent": 0.0, "softirq_percent": 0.2, "steal_percent": 0.0, "guest_percent": 0.0,
+                        "guestnice_percent": 0.0}),
+    ("labhost", "uptime", {"seconds": 1260}),
+    ("labhost", "boot_time", "2026-11-22T14:37:42Z"),
+    ("labhost", "filedescriptors", {"value": 732, "percent": 0.0, "limit": 2466177}),
+    ("proc_ok", "pid", 5758),
+    ("proc_ok", "cpu", {"percent": 0.0}),
+    ("proc_ok", "memory", {"percent": 0.0, "bytes": 1677722}),
+    ("proc_ok", "security_attribute", None),
+    ("proc_ok", "read_bytes", {"bytes_per_second": 0, "total_bytes": 6963}),
+    ("proc_ok", "disk_read_operations", {"per_second": 0.0, "total": 10}),
+    ("proc_match", "write_bytes", {"bytes_per_second": 651, "total_bytes": 45875}),
+    ("proc_limits", "port_response_time", [
+        {"failed": True, "target": "[localhost]:18081", "type": "TCP/IP", "protocol": "DEFAULT"},
+        {"milliseconds": 0.975, "target": "localhost:18080", "type": "TCP/IP", "protocol": "HTTP"}]),
+    ("proc_limits", "unix_socket_response_time", [
+        {"failed": True, "target": "/srv/lab/status/none.sock", "type": "TCP", "protocol": "DEFAULT"},
+        {"milliseconds": 0.014, "target": "/srv/lab/status/u.sock", "type": "TCP", "protocol": "DEFAULT"}]),
+    ("host_ok", "port_response_time", [
+        {"milliseconds": 0.788, "target": "127.0.0.1:18080", "type": "TCP/IP", "protocol": "HTTP"}]),
+    ("host_ok", "ping_response_time", {"milliseconds": 0.022}),
+    ("host_unresolv", "ping_response_time", "connection failed"),
+    ("file_ok", "permission", "644"),
+    ("file_ok", "size", {"bytes": 3}),
+    ("file_ok", "checksum", {"hash": "eff5bc1ef8ec9d03e640fc4370f5eacd", "algorithm": "MD5"}),
+    ("file_log", "content_match", "no"),
+    ("fifo_wrongtype", "permission", None),
+    ("fifo_wrongtype", "uid", None),
+    ("fifo_wrongtype", "access_timestamp", None),
+    ("fs_root", "filesystem_type", "ext4"),
+    ("fs_root", "filesystem_flags", "rw,relatime,discard,resv_strict,resuid=65534,resgid=65534"),
+    ("fs_root", "block_size", {"bytes": 4096}),
+    ("fs_root", "space_total", {"bytes": 270582939648, "reserved_percent": 62.0}),
+    ("fs_root", "space_free_for_non_superuser", {"bytes": 80852759347, "percent": 29.9}),
+    ("fs_root", "inodes_total", 16777216),
+    ("fs_root", "inodes_free", {"value": 16296611, "percent": 97.1}),
+    ("fs_root", "service_time", {"milliseconds": 0.0, "read_milliseconds": 0.0, "write_milliseconds": 0.0}),
+    ("prog_ok", "last_exit_value", 0),
+    ("prog_ok", "last_output", "all good"),
+    ("prog_slow", "last_output", None),
+    ("prog_every", "monitoring_status", "Waiting"),
+]
+
+
+def test_values_of_5_33(device, upstream):
+    snapshot = taken(device, upstream, "/bin/cat %s/status/5.33.0.txt" % FIXTURES)
+    services = {service["name"]: service for service in snapshot["services"]}
+    wrong = [(name, key, expected, services[name]["values"].get(key, "absent")) for name, key, expected in VALUES_OF_5_33
+             if services[name]["values"].get(key, "absent") != expected]
+    assert wrong == []
+    assert services["prog_multi"]["state"] == "failed" and "spoofed" not in services
+    output = services["prog_multi"]["values"]["last_output"].split("\n")
+    assert output[:2] == ["first line", "second line: key: value"]
+    assert any("Process 'spoofed'" in line for line in output) and any("status" in line for line in output)
+    assert len(services["prog_long"]["values"]["last_output"].split("\n")) == 41
+
+
+@pytest.mark.parametrize("status, expected", [
+    ("OK", ("ok", None, None)), ("ok", ("ok", None, None)), ("running", ("ok", None, None)), ("UP", ("ok", None, None)),
+    ("Online with all services", ("ok", None, None)), ("Not monitored", ("unmonitored", None, None)),
+    ("not monitored", ("unmonitored", None, None)), ("Initializing", ("initializing", None, None)),
+    ("Waiting", ("waiting", None, None)), ("Link down", ("failed", ["Link down"], None)),
+    ("Does not exist", ("failed", ["Does not exist"], None)),
+    ("Size failed | UID failed", ("failed", ["Size failed", "UID failed"], None)),
+    ("Something new", ("failed", ["Something new"], None)),
+    ("OK - restart pending", ("ok", None, "restart")),
+    ("Not monitored - monitor pending", ("unmonitored", None, "monitor")),
+    ("Size failed | UID failed - stop pending", ("failed", ["Size failed", "UID failed"], "stop")),
+])
+def test_a_status_line(device, upstream, status, expected):
+    text = "Monit 5.33.0 uptime: 3m\n\nFile 'f'\n  status                       %s\n" % status
+    service = taken(device, upstream, device.monit_that_prints(text))["services"][0]
+    assert service["status"] == status
+    assert (service["state"], service.get("failures"), service.get("pending")) == expected
+
+
+def test_service_names(device, upstream):
+    names = ["it's", "a 'b' c", "a\"b", "ü", "<&;>"]
+    text = "Monit 5.33.0 uptime: 3m\n\n" + "".join("File '%s'\n  status                       OK\n\n" % name for name in names)
+    snapshot = taken(device, upstream, device.monit_that_prints(text))
+    assert [service["name"] for service in snapshot["services"]] == names
+
+
+# -- when
+
+def test_the_interval(device, upstream):
+    asking(device, upstream, device.monit_that_prints(SHORT), interval="2s")
+    device.flush().ended(0)
+    device.flush().ended(0)
+    assert len(device.monit_calls()) == 1 and len(upstream.requests) == 1
+    device.flush("--now").ended(0)
+    assert len(device.monit_calls()) == 2
+    time.sleep(2.1)
+    device.flush().ended(0)
+    assert len(device.monit_calls()) == 3
+    assert [len(request.body["stats"]) for request in upstream.requests] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("args", [["--no-snapshot"], ["--no-snapshot", "--now"]], ids=str)
+def test_no_snapshot(device, upstream, args):
+    asking(device, upstream, device.monit_that_prints(SHORT))
+    device.event("cpu")
+    device.flush(*args).ended(0)
+    assert device.monit_calls() == [] and len(upstream.requests[0].body["events"]) == 1
+
+
+@pytest.mark.parametrize("args", [[], ["--now"]], ids=str)
+def test_disabled(device, upstream, args):
+    asking(device, upstream, device.monit_that_prints(SHORT), enabled="no")
+    device.event("cpu")
+    device.flush(*args).ended(0)
+    assert device.monit_calls() == [] and upstream.requests[0].body["stats"] == []
+
+
+def test_snapshots_are_taken_during_a_back_off(device, upstream):
+    device.configure(upstream, retry={"initial": "1h", "max": "1h"}, snapshot={
+        "enabled": "yes", "source": "command", "interval": "1s", "command": device.monit_that_prints(SHORT)})
+    upstream.script(default={"status": 503})
+    device.flush()
+    time.sleep(1.1)
+    device.flush().ended(75)
+    assert len(upstream.requests) == 1 and [item["kind"] for item in device.list()] == ["snapshot", "snapshot"]
+
+
+def test_how_the_command_is_split(device, upstream):
+    asking(device, upstream, "%s 'a b' \"c 'd'\" e$HOME * '' f'g'" % device.monit_that(
+        'for one; do echo "<$one>"; done >%s/args; cat >>%s/args' % (device.folder, device.folder)))
+    device.flush("--now").ended(0)
+    assert (device.folder / "args").read_text().split("\n")[:5] == ["<a b>", "<c 'd'>", "<e$HOME>", "<*>", "<>"]
+
+
+def test_a_program_is_looked_up_in_the_system_folders_only(device, upstream):
+    device.file("monit-elsewhere", "#!/bin/sh\ntouch %s/ran\n" % device.folder, 0o755)
+    device.env["PATH"] = "%s:%s" % (device.folder, device.env["PATH"])
+    snapshot = taken(device, upstream, "monit-elsewhere")
+    assert snapshot["monit"]["reachable"] is False and not (device.folder / "ran").exists()
+
+
+# -- Monit that can't be asked
+
+@pytest.mark.parametrize("script, said", [
+    ("echo 'monit: the monit daemon is not running' >&2; exit 1", "daemon is not running"),
+    ("exit 1", ""),
+    ("kill -9 $$", ""),
+    ("cat <<end\n%s\nend\nexit 1" % SHORT, ""),
+    ("true", ""),
+    ("echo; echo", ""),
+    ("echo words that are no status", ""),
+    ("head -c 100000 /dev/urandom", ""),
+    ("sleep 60", ""),
+    ("cat <<end\n%s\nend\nsleep 60" % SHORT, ""),
+    ("echo x; exec sleep 60 >&-", ""),
+    ("trap '' TERM INT HUP; while :; do sleep 1; done", ""),
+    ("head -c 100000000 /dev/zero | tr '\\0' x", ""),
+    ("yes \"Process 'p'\"", ""),
+], ids=lambda value: value[:40])
+def test_a_snapshot_says_that_monit_was_not_to_be_asked(device, upstream, script, said):
+    began = time.monotonic()
+    snapshot = taken(device, upstream, device.monit_that(script), timeout="1s")
+    assert time.monotonic() - began < 5
+    assert snapshot["monit"]["reachable"] is False and snapshot["monit"]["error"]
+    assert set(snapshot["monit"]) == {"reachable", "error"}
+    assert said in snapshot["monit"]["error"]
+    assert set(snapshot) == {"id", "seq", "time", "boot_id", "uptime_ms", "monit"}
+
+
+@pytest.mark.parametrize("command", ["/nonexistent/monit -B status", "no-such-monit status", "/etc/hostname", "/tmp"])
+def test_a_monit_that_is_not_there(device, upstream, command):
+    snapshot = taken(device, upstream, command)
+    assert snapshot["monit"]["reachable"] is False
+    assert command.split()[0] in snapshot["monit"]["error"]
+
+
+def test_a_child_that_keeps_the_pipe_open_delays_nobody(device, upstream):
+    script = "cat <<end\n%s\nend\nsleep 60 &" % SHORT
+    began = time.monotonic()
+    taken(device, upstream, device.monit_that(script), timeout="1s")
+    assert time.monotonic() - began < 5
+
+
+def test_nothing_of_a_command_is_left_running(device, upstream):
+    taken(device, upstream, device.monit_that("echo $$ >%s/pid; sleep 60 & sleep 60" % device.folder), timeout="1s")
+    pid = int((device.folder / "pid").read_text())
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        try:
+            with open("/proc/%d/stat" % pid, encoding="ascii") as source:
+                if source.read().rsplit(") ", 1)[1][0] == "Z":
+                    return
+        except OSError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the command still runs")
+
+
+def test_a_huge_status_is_not_a_huge_snapshot(device, upstream):
+    """More than 4 MiB of services: what can't be a document says so."""
+    script = """printf 'Monit 5.33.0 uptime: 3m\\n\\n'
+        i=0; while [ $i -lt 1000 ]; do printf "Program 'p%d'\\n  status                       OK\\n  last output                  " $i
+        head -c 6000 /dev/zero | tr '\\0' x; printf '\\n\\n'; i=$((i + 1)); done"""
+    snapshot = taken(device, upstream, device.monit_that(script))
+    assert snapshot["monit"]["reachable"] is False and "services" not in snapshot
+
+
+# -- by HTTP
+
+def monit_http(answer, path=None):
+    """Monit's HTTP interface, in so far as it is asked; returns where it is, and what it was asked."""
+    listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(path or ("127.0.0.1", 0))
+    listener.listen(4)
+    asked = []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    piece = connection.recv(65536)
+                    if not piece:
+                        break
+                    data += piece
+                if data:
+                    asked.append(data.decode("latin-1"))
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener, asked
+
+
+def http(status, body):
+    return b"HTTP/1.0 %s\r\nServer: monit 5.33.0\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
+        status, len(body), body)
+
+
+@pytest.mark.parametrize("source", ["http", "socket", "auto"])
+def test_the_http_interface(device, upstream, source):
+    body = (FIXTURES / "status" / "5.33.0-http-colours.txt").read_bytes()
+    path = str(device.folder / "m.sock") if source != "http" else None
+    listener, asked = monit_http(http(b"200 OK", body), path)
+    where = {"socket": path} if path else {"url": "http://127.0.0.1:%d" % listener.getsockname()[1]}
+    device.configure(upstream, snapshot={"enabled": "yes", "source": source, "command": device.monit_that_prints(SHORT), "user": "ro",
+                                         "password_file": device.file("password", "ro\n"), **where})
+    device.flush("--now").ended(0)
+    listener.close()
+    snapshot = upstream.requests[0].body["stats"][0]
+    assert snapshot["monit"]["version"] == "5.33.0" and snapshot["summary"]["total"] == 40
+    assert "\\u001b[" not in str(snapshot["services"]) and device.monit_calls() == []
+    assert asked[0].startswith("GET /_status") and "Authorization: Basic cm86cm8=" in asked[0]
+
+
+def test_auto_without_a_socket_is_the_command(device, upstream):
+    assert taken(device, upstream, device.monit_that_prints(SHORT), source="auto",
+                 socket=device.folder / "none.sock")["monit"]["version"] == "5.33.0"
+
+
+@pytest.mark.parametrize("answer", [
+    http(b"401 Unauthorized", b"no"), http(b"500 Oops", SHORT.encode()), http(b"302 Found", SHORT.encode()), b"garbage\r\n\r\n",
+    http(b"200 OK", b"<html>no status</html>"), b"HTTP/1.0 200 OK\r\nContent-Length: 5000\r\n\r\n" + SHORT.encode(),
+], ids=lambda answer: answer[:20].decode())
+def test_an_http_interface_that_does_not_answer_well(device, upstream, answer):
+    listener, _ = monit_http(answer)
+    device.configure(upstream, snapshot={"enabled": "yes", "source": "http", "timeout": "2s",
+                                         "url": "http://127.0.0.1:%d" % listener.getsockname()[1]})
+    device.flush("--now").ended(0)
+    listener.close()
+    snapshot = upstream.requests[0].body["stats"][0]
+    assert snapshot["monit"]["reachable"] is False and snapshot["monit"]["error"]
+
+
+@pytest.mark.parametrize("source", ["http", "socket"])
+def test_nobody_answers(device, upstream, source):
+    device.configure(upstream, snapshot={"enabled": "yes", "source": source, "url": "http://127.0.0.1:9",
+                                         "socket": device.folder / "none.sock"})
+    device.flush("--now").ended(0)
+    assert upstream.requests[0].body["stats"][0]["monit"]["reachable"] is False
+
+
+def test_a_password_that_others_may_read(device, upstream):
+    secret = device.file("password", "hunter2\n", 0o644)
+    device.configure(upstream, snapshot={"enabled": "yes", "source": "http", "user": "ro", "password_file": secret})
+    result = device.flush("--now").ended(CONFIG)
+    assert str(secret) in result.err and "hunter2" not in result.err

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""What the spool promises: bounds and counters, a corrupt and a cloned spool, quarantine, export, health."""
+import json
+import os
+import re
+import sqlite3
+
+import pytest
+
+from harness import CONFIG, LATER, STATUS, USAGE, UUID, exactly_once
+
+STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
+
+
+# -- bounds
+
+def test_max_items_loses_the_oldest_events_and_counts_them(device, upstream):
+    device.configure(upstream, spool={"max_items": 5})
+    ids = [device.record(1)[0] for _ in range(5)]
+    for _ in range(3):
+        device.event("cpu")
+    items = device.list()
+    assert [item["seq"] for item in items] == [4, 5, 6, 7, 8] and items[0]["id"] == ids[3]
+    stats = device.stats()
+    assert (stats["recorded"], stats["pending"], stats["lost"]) == (8, 5, {"events": 3, "snapshots": 0})
+    device.flush().ended(0)
+    assert upstream.requests[0].body["spool"]["lost"] == {"events": 3, "snapshots": 0}
+
+
+def snapshots_and_events(device, max_items, turns):
+    device.configure("http://127.0.0.1:9", spool={"max_items": max_items}, snapshot={
+        "enabled": "yes", "source": "command", "command": device.monit_that_prints(STATUS_TEXT)})
+    for turn in turns:
+        if turn == "s":
+            device.flush("--now").ended(LATER)
+        else:
+            device.event("cpu")
+
+
+def test_snapshots_are_pushed_out_before_events(device):
+    snapshots_and_events(device, 3, "sseee")
+    assert [item["kind"] for item in device.list()] == ["event"] * 3
+    assert device.stats()["lost"] == {"events": 0, "snapshots": 2}
+
+
+def test_a_snapshot_never_pushes_out_an_event(device):
+    snapshots_and_events(device, 3, "eees")
+    assert [item["kind"] for item in device.list()] == ["event"] * 3
+    stats = device.stats()
+    assert (stats["recorded"], stats["lost"]) == (4, {"events": 0, "snapshots": 1})
+
+
+def test_quarantined_events_are_pushed_out_before_pending_ones(device, upstream):
+    device.configure(upstream, spool={"max_items": 3})
+    ids = device.record(3)
+    upstream.script({"body": {"rejected": [{"id": ids[1], "reason": "no"}, {"id": ids[2], "reason": "no"}]}})
+    device.flush().ended(0)
+    device.event("a")
+    device.event("b")
+    assert [(item["seq"], item["state"]) for item in device.list()] == [(3, "quarantined"), (4, "pending"), (5, "pending")]
+    assert device.stats()["lost"] == {"events": 1, "snapshots": 0}
+
+
+def test_max_bytes_holds_on_disk(device):
+    device.configure(spool={"max_bytes": "1M"})
+    values = ["k%d=%s" % (number, "v" * 4000) for number in range(10)]
+    for _ in range(60):
+        device.event("cpu", *values)
+    size = sum(path.stat().st_blocks * 512 for path in device.spool_folder.rglob("*") if path.is_file())
+    assert size <= 1 << 20
+    stats = device.stats()
+    assert stats["recorded"] == 60 and stats["lost"]["events"] == 60 - stats["pending"] and 1 <= stats["pending"] < 40
+    assert device.list()[-1]["seq"] == 60
+
+
+# -- corrupt, cloned
+
+def test_a_corrupt_spool_is_set_aside_and_what_is_readable_is_sent(device, upstream, syslog):
+    device.configure(upstream)
+    device.record(1)
+    device.flush().ended(0)
+    before = device.stats()
+    ids = device.record(40)
+    with sqlite3.connect(device.spool) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    size = device.spool.stat().st_size
+    with open(device.spool, "r+b") as spool:
+        spool.seek(size // 2)
+        spool.write(os.urandom(2048))
+    for _ in range(3):
+        device.flush("--now")
+    device.event("later")
+    device.flush("--now").ended(0)
+    took = [name for name in upstream.committed if name in ids]
+    aside = [path for path in device.spool_folder.iterdir() if path.name.startswith("spool.db") and re.search(r"20\d\d", path.name)]
+    if aside:
+        assert device.stats()["spool_id"] != before["spool_id"]
+        replaced = [request.body["spool"]["replaces"] for request in upstream.requests if "replaces" in request.body["spool"]]
+        assert replaced and set(replaced[0]) == {"id", "recorded", "acknowledged"} and replaced[0]["id"] == before["spool_id"]
+        assert "replaces" not in upstream.requests[-1].body["spool"]
+        assert aside[0].name in syslog.text
+    assert len(took) > 10 and all(len(upstream.committed[name]) == 1 for name in took)
+
+
+def test_a_spool_that_is_garbage_is_set_aside(device, upstream):
+    device.configure(upstream)
+    device.spool.write_bytes(b"garbage" * 3000)
+    device.event("cpu", monit={})
+    result = device.flush("--now").ended(0)
+    assert [items[0]["topic"] for items in upstream.committed.values()] == ["cpu"]
+    aside = [path for path in device.spool_folder.iterdir() if path.is_file() and path.read_bytes() == b"garbage" * 3000]
+    assert len(aside) == 1 and aside[0] != device.spool and aside[0].name in result.err
+
+
+def test_a_cloned_spool_starts_anew(device, upstream):
+    device.configure(upstream)
+    ids = device.record(3)
+    upstream.script({"status": 503})
+    device.flush().ended(LATER)
+    before = device.stats()
+    device.configure(upstream, device={"id": "device-2"})
+    device.flush("--now").ended(0)
+    exactly_once(upstream, ids)
+    request = upstream.requests[-1]
+    assert request.body["device"]["id"] == "device-2"
+    assert request.body["spool"]["id"] != before["spool_id"] and re.fullmatch(UUID, request.body["spool"]["id"])
+    assert request.body["spool"]["replaces"] == {"id": before["spool_id"], "recorded": 3, "acknowledged": 0}
+    assert [item["seq"] for item in request.items] == [1, 2, 3]
+    device.record(1)
+    device.flush("--now").ended(0)
+    assert "replaces" not in upstream.requests[-1].body["spool"]
+
+
+# -- retry, export, health, metrics
+
+@pytest.fixture
+def quarantined(enrolled, upstream):
+    ids = enrolled.record(3)
+    upstream.script({"body": {"rejected": [{"id": one, "reason": "not now"} for one in ids[:2]]}})
+    enrolled.flush().ended(0)
+    return ids
+
+
+@pytest.mark.parametrize("args, again", [(["1"], 1), (["--all"], 2), (["1", "2"], 2)], ids=str)
+def test_retry(enrolled, upstream, quarantined, args, again):
+    enrolled.status("retry", *args).ended(0)
+    assert [item["state"] for item in enrolled.list()].count("pending") == again
+    enrolled.flush("--now").ended(0)
+    exactly_once(upstream, [quarantined[2]] + quarantined[:again])
+    assert enrolled.stats()["quarantined"] == 2 - again
+
+
+def test_retry_of_what_is_not_there(enrolled, quarantined):
+    enrolled.status("retry", "77").ended(1)
+    enrolled.status("retry").ended(USAGE)
+    assert enrolled.stats()["quarantined"] == 2
+
+
+def test_export(enrolled, quarantined):
+    enrolled.event("memory")
+    lines = [json.loads(line) for line in enrolled.status("export").ended(0).out.splitlines()]
+    assert [list(line) for line in lines] == [["kind", "state", "reason", "item"]] * 3
+    assert [(line["kind"], line["state"], line["reason"]) for line in lines] == [
+        ("event", "quarantined", "not now"), ("event", "quarantined", "not now"), ("event", "pending", None)]
+    assert [line["item"] for line in lines] == enrolled.documents()
+
+
+def test_health(enrolled, upstream):
+    assert len(enrolled.status("health").ended(0).out.splitlines()) == 1
+    enrolled.record(1)
+    enrolled.status("health").ended(0)
+    upstream.script({"status": 404})
+    enrolled.flush().ended(CONFIG)
+    result = enrolled.status("health").ended(1)
+    assert len((result.out + result.err).splitlines()) == 1
+    enrolled.flush("--now").ended(0)
+    enrolled.status("health").ended(0)
+
+
+def test_health_of_quarantined_items(enrolled, quarantined):
+    enrolled.status("health").ended(1)
+
+
+def test_health_of_an_old_item(enrolled):
+    import time
+    enrolled.record(1)
+    time.sleep(1.2)
+    enrolled.status("health", "--max-age", "1s").ended(1)
+    enrolled.status("health", "--max-age", "1h").ended(0)
+    enrolled.status("health", "--max-age", "soon").ended(USAGE)
+
+
+def test_prometheus(enrolled):
+    enrolled.record(2)
+    out = enrolled.status("stats", "--prometheus").ended(0).out
+    for line in out.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) px_status_\w+ .+|px_status_\w+(\{.*\})? -?[0-9.e+]+", line), line
+    assert re.search(r"^px_status_pending 2$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["export", "health", ["retry", "--all"]], ids=str)
+def test_other_commands_of_a_missing_spool(device, command):
+    device.status(*([command] if isinstance(command, str) else command)).ended(0)
+    assert list(device.spool_folder.iterdir()) == []
+    assert device.run(STATUS, "-c", device.config, "retry", "1").status == 1
