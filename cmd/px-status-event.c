@@ -143,6 +143,7 @@ read_config(const struct request *request, struct px_config *config, struct px_e
 static void
 give_up(int signal_number)
 {
+	/* NOLINTNEXTLINE(bugprone-signal-handler): it is written to be safe here. */
 	int logged = px_log_event(in_flight.id, in_flight.document.ptr, in_flight.document.len);
 
 	(void)logged;	/* nothing more can be done either way */

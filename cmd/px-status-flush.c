@@ -192,7 +192,7 @@ static int
 flush(const struct request *request, struct px_flush_job *job, struct px_err *err)
 {
 	struct px_flush_result result = { .is_told = false };
-	struct progress progress = { .shown = false };
+	static struct progress progress;
 	int lock = -1;
 	int rc;
 

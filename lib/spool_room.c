@@ -295,7 +295,7 @@ static int
 push_out_excess(struct px_spool *spool, void *arg, struct px_err *err)
 {
 	const struct px_spool_limits *limits = arg;
-	struct spool_counters counters;
+	struct spool_counters counters = { .recorded = 0 };
 	bool fits;
 
 	if (px_room_load(spool, &counters, err) == -1 ||

@@ -243,7 +243,8 @@ is_gone(const struct px_buf *out)
 
 		if (file == NULL)
 			return true;
-		(void)fgets(line, sizeof(line), file);
+		if (fgets(line, sizeof(line), file) == NULL)
+			line[0] = '\0';
 		(void)fclose(file);
 		state = strrchr(line, ')');
 		if (state == NULL || state[2] == 'Z')	/* a zombie that nobody has to reap here */
