@@ -43,7 +43,8 @@ def test_closed_streams(device, closed):
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_closed_streams_of_a_flush(device, upstream, closed):
-    device.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": device.monit_that_prints("Monit 5.33.0 uptime: 3m\n")})
+    device.configure(upstream, snapshot={"enabled": "yes", "source": "command",
+                                         "command": device.monit_that_prints("Monit 5.33.0 uptime: 3m\n")})
     ids = device.record(2)
     run([FLUSH, "-c", device.config, "-s", device.spool, "--now", "-v"], device.environment(), preexec_fn=closing(closed)).ended(0)
     assert set(ids) <= set(upstream.committed) and len(upstream.committed) == 3

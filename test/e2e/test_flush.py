@@ -569,7 +569,8 @@ def test_plain_http_to_this_machine(device, host):
     device.flush().ended(LATER)
 
 
-@pytest.mark.parametrize("url", ["http://user:hunter2@127.0.0.1", "https://user:hunter2@central.example.com", "https://user@central.example.com"])
+@pytest.mark.parametrize("url", ["http://user:hunter2@127.0.0.1", "https://user:hunter2@central.example.com",
+                                 "https://user@central.example.com"])
 def test_credentials_in_a_url(device, url):
     device.configure(url)
     device.event("cpu", monit={})

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness import CONFIG
+from harness import CONFIG, FLUSH, STATUS
 
 GOOD = """[device]
 id = d
@@ -120,7 +120,6 @@ def test_a_file_without_a_last_newline(device):
 @pytest.mark.parametrize("how", ["-c", "PX_STATUS_CONFIG"])
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_a_named_file_must_be_there(device, how, kind):
-    from harness import FLUSH, STATUS
     named = device.folder / kind
     if kind == "folder":
         named.mkdir()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """px-status-flush: what a reply means."""
 import json
+import os
 
 import pytest
 
@@ -272,7 +273,6 @@ def test_a_secret_that_others_may_touch(enrolled, upstream, mode, keys):
 
 
 def test_a_secret_of_somebody_else(enrolled, upstream, root):
-    import os
     secret = enrolled.file("secret", "hunter2\n", 0o600)
     os.chown(secret, 65534, 65534)
     enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": secret})

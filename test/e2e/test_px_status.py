@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """px-status: looking after the spool."""
 import json
+import os
 import re
 
 import pytest
@@ -272,7 +273,6 @@ def test_a_full_standard_output_is_an_error(device):
 
 
 def test_a_reader_that_leaves_hangs_nobody(device):
-    import os
     device.record(3)
     reading, writing = os.pipe()
     os.close(reading)

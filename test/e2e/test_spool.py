@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 
 import pytest
 
@@ -183,7 +184,6 @@ def test_health_of_quarantined_items(enrolled, quarantined):
 
 
 def test_health_of_an_old_item(enrolled):
-    import time
     enrolled.record(1)
     time.sleep(1.2)
     enrolled.status("health", "--max-age", "1s").ended(1)

@@ -310,6 +310,8 @@ a_program_starts_with_default_signals(void **state)
 	struct px_buf out = PX_BUF(1000);
 	struct px_command command;
 	struct px_err err = { .text = "" };
+	unsigned long long blocked = 1;
+	unsigned long long ignored = 1;
 	sigset_t set;
 	int rc;
 
@@ -325,7 +327,9 @@ a_program_starts_with_default_signals(void **state)
 	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGHUP, SIG_DFL);
-	if (rc == -1 || strcmp(px_buf_text(&out), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n") != 0)
+	/* Signals 32 and 33 are the C library's own, nptl(7): who started this test may have left them ignored. */
+	if (rc == -1 || sscanf(px_buf_text(&out), "SigBlk:%llx SigIgn:%llx", &blocked, &ignored) != 2 || blocked != 0 ||
+	    (ignored & ~0x180000000ULL) != 0)
 		fail_msg("%s%s", err.text, px_buf_text(&out));
 	px_command_clear(&command);
 	px_buf_clear(&out);
