@@ -13,6 +13,7 @@
 
 #define MS_PER_S 1000
 #define NS_PER_MS 1000000
+#define JITTER_NS UINT64_C(4000000)
 #define LENGTH_MAX (8 << 20)	/* bytes of a row or a statement: a snapshot and plenty */
 
 int64_t
@@ -122,7 +123,7 @@ static int
 wait_for_others(void *arg, int times)
 {
 	struct px_spool *spool = arg;
-	struct timespec pause = { 0, NS_PER_MS + (long)(draw(spool) % (4 * NS_PER_MS)) };
+	struct timespec pause = { 0, NS_PER_MS + (long)(draw(spool) % JITTER_NS) };
 
 	(void)times;
 	if (px_db_monotonic_ms() >= spool->deadline_ms)
@@ -225,7 +226,7 @@ prepare(struct px_spool *spool, const char *sql, sqlite3_stmt **out, struct px_e
 }
 
 static int
-bind(sqlite3_stmt *statement, const char *types, va_list args)
+bind(sqlite3_stmt *statement, const char *types, va_list *args)
 {
 	int result = SQLITE_OK;
 
@@ -235,18 +236,18 @@ bind(sqlite3_stmt *statement, const char *types, va_list args)
 
 		switch (types[i]) {
 		case 'i':
-			result = sqlite3_bind_int64(statement, i + 1, va_arg(args, int64_t));
+			result = sqlite3_bind_int64(statement, i + 1, va_arg(*args, int64_t));
 			break;
 		case 't':
-			result = sqlite3_bind_text(statement, i + 1, va_arg(args, const char *), -1, SQLITE_STATIC);
+			result = sqlite3_bind_text(statement, i + 1, va_arg(*args, const char *), -1, SQLITE_STATIC);
 			break;
 		case 's':
-			slice = va_arg(args, const struct px_slice *);
+			slice = va_arg(*args, const struct px_slice *);
 			result = sqlite3_bind_text64(statement, i + 1, slice->ptr, slice->len, SQLITE_STATIC, SQLITE_UTF8);
 			break;
 		case 'b':
-			blob = va_arg(args, const void *);
-			result = sqlite3_bind_blob64(statement, i + 1, blob, (sqlite3_uint64)va_arg(args, int64_t), SQLITE_STATIC);
+			blob = va_arg(*args, const void *);
+			result = sqlite3_bind_blob64(statement, i + 1, blob, (sqlite3_uint64)va_arg(*args, int64_t), SQLITE_STATIC);
 			break;
 		default:
 			result = sqlite3_bind_null(statement, i + 1);
@@ -257,7 +258,7 @@ bind(sqlite3_stmt *statement, const char *types, va_list args)
 }
 
 static int
-query(struct px_spool *spool, sqlite3_stmt **out, struct px_err *err, const char *sql, const char *types, va_list args)
+query(struct px_spool *spool, sqlite3_stmt **out, struct px_err *err, const char *sql, const char *types, va_list *args)
 {
 	int result;
 
@@ -275,7 +276,7 @@ px_db_query(struct px_spool *spool, sqlite3_stmt **out, struct px_err *err, cons
 	int rc;
 
 	va_start(args, types);
-	rc = query(spool, out, err, sql, types, args);
+	rc = query(spool, out, err, sql, types, &args);
 	va_end(args);
 	return rc;
 }
@@ -304,12 +305,12 @@ px_db_done(sqlite3_stmt *statement)
 int
 px_db_run(struct px_spool *spool, struct px_err *err, const char *sql, const char *types, ...)
 {
-	sqlite3_stmt *statement;
+	sqlite3_stmt *statement = NULL;
 	va_list args;
 	int rc;
 
 	va_start(args, types);
-	rc = query(spool, &statement, err, sql, types, args);
+	rc = query(spool, &statement, err, sql, types, &args);
 	va_end(args);
 	if (rc == -1)
 		return -1;
@@ -323,13 +324,13 @@ px_db_run(struct px_spool *spool, struct px_err *err, const char *sql, const cha
 int
 px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_err *err, const char *sql, const char *types, ...)
 {
-	sqlite3_stmt *statement;
+	sqlite3_stmt *statement = NULL;
 	va_list args;
 	int rc;
 
 	*out = missing;
 	va_start(args, types);
-	rc = query(spool, &statement, err, sql, types, args);
+	rc = query(spool, &statement, err, sql, types, &args);
 	va_end(args);
 	if (rc == -1)
 		return -1;
@@ -339,6 +340,14 @@ px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_er
 	if (rc == 1)
 		px_db_done(statement);
 	return rc == -1 ? -1 : 0;
+}
+
+void
+px_db_copy_text(char *out, size_t size, sqlite3_stmt *row, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(row, column);
+
+	(void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
 int

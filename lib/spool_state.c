@@ -30,6 +30,29 @@ px_spool_set_timer(struct px_spool *spool, enum px_spool_timer which, const stru
 	return px_db_write(spool, true, set_timer, &change, NULL, err);
 }
 
+int
+px_spool_get_timer(struct px_spool *spool, enum px_spool_timer which, struct px_timer *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	*out = (struct px_timer){ .is_set = false };
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT wall_ms, boot_ms, boot_id, length_ms FROM timer WHERE which = ?1", "i",
+	    (int64_t)which) == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc != 1)
+		return rc;
+	out->is_set = true;
+	out->began.wall_ms = sqlite3_column_int64(row, 0);
+	out->began.boot_ms = sqlite3_column_int64(row, 1);
+	px_db_copy_text(out->began.boot_id, sizeof(out->began.boot_id), row, 2);
+	out->length_ms = sqlite3_column_int64(row, 3);
+	px_db_done(row);
+	return 0;
+}
+
 struct run_end {
 	const struct px_spool_run *run;
 	const struct px_spool_history *state;
@@ -66,6 +89,77 @@ px_spool_add_run(struct px_spool *spool, const struct px_spool_run *run, const s
 	struct run_end end = { run, state };
 
 	return px_db_write(spool, true, add_run, &end, NULL, err);
+}
+
+int
+px_spool_history(struct px_spool *spool, struct px_spool_history *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT failed_runs, batch_limit, stuck_seq, stuck_runs, last_success_ms, "
+	    "last_failure_ms, last_failure_reason, stuck_limit FROM spool WHERE one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of the last runs", err);
+	if (rc == -1)
+		return -1;
+	out->failed_runs = sqlite3_column_int64(row, 0);
+	out->batch_limit = sqlite3_column_int64(row, 1);
+	out->stuck_seq = sqlite3_column_int64(row, 2);
+	out->stuck_runs = sqlite3_column_int64(row, 3);
+	out->last_success_ms = sqlite3_column_int64(row, 4);
+	out->last_failure_ms = sqlite3_column_int64(row, 5);
+	px_db_copy_text(out->last_failure_reason, sizeof(out->last_failure_reason), row, 6);
+	out->stuck_limit = sqlite3_column_int64(row, 7);
+	px_db_done(row);
+	return 0;
+}
+
+int
+px_spool_each_run(struct px_spool *spool, px_spool_run_fn *each, void *arg, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "SELECT time_ms, acknowledged, exit_status, reason FROM run ORDER BY number DESC LIMIT ?1",
+	    "i", (int64_t)PX_RUNS_KEPT) == -1)
+		return -1;
+	while ((rc = px_db_step(spool, row, err)) == 1) {
+		struct px_spool_run run = {
+			.time_ms = sqlite3_column_int64(row, 0),
+			.acknowledged = sqlite3_column_int64(row, 1),
+			.exit_status = sqlite3_column_int(row, 2),
+		};
+
+		px_db_copy_text(run.reason, sizeof(run.reason), row, 3);
+		each(arg, &run);
+	}
+	return rc;
+}
+
+int
+px_spool_check(struct px_spool *spool, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	const char *said;
+	int rc;
+
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_query(spool, &row, err, "PRAGMA integrity_check(1)", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == -1)
+		return -1;
+	said = rc == 1 ? (const char *)sqlite3_column_text(row, 0) : NULL;
+	rc = said != NULL && strcmp(said, "ok") == 0 ? 0 :
+	    px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: %s", spool->name, said != NULL ? said : "nothing can be told of it");
+	px_db_done(row);
+	return rc;
 }
 
 struct owner {
