@@ -121,6 +121,9 @@ int px_db_malformed(struct px_spool *spool, const char *what, struct px_err *err
 bool px_make_is_damaged(const char *path);
 void px_make_remove_stale(const char *path);
 
+/* spool_vfs.c: the name of the file layer that spools are opened with; NULL, SQLite's own, for want of memory. */
+const char *px_db_vfs(void);
+
 /* spool_schema.c */
 int px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 int px_db_check_schema(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;

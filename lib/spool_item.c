@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "spool_db.h"
 
-#include <string.h>
-
 int64_t
 px_row_key(enum px_kind kind, int64_t seq)
 {

@@ -293,14 +293,28 @@ days_from_civil(int64_t year, int month, int day)
 	return y * 365 + floor_divide(y, 4) - floor_divide(y, 100) + floor_divide(y, 400) + day_of_year - 719468;
 }
 
+/* The reverse, and the time of day. gmtime_r(3) would read the time zone's file first. */
 static struct px_civil
 civil_from_utc_s(int64_t utc_s)
 {
-	time_t at = (time_t)utc_s;
-	struct tm tm = { .tm_year = 70, .tm_mday = 1 };
+	int64_t days = floor_divide(utc_s, S_PER_DAY);
+	int64_t second = utc_s - days * S_PER_DAY;
+	int64_t since = days + 719468;				/* 0000-03-01, where a cycle of 400 years begins */
+	int64_t cycle = floor_divide(since, 146097);
+	int64_t day_of_cycle = since - cycle * 146097;
+	int64_t year = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / 146096) / 365;
+	int64_t day_of_year = day_of_cycle - (365 * year + year / 4 - year / 100);
+	int64_t from_march = (5 * day_of_year + 2) / 153;
+	int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
 
-	(void)gmtime_r(&at, &tm);	/* fails only for years past 2 billion */
-	return (struct px_civil){ tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec };
+	return (struct px_civil){
+		.year = (int)(cycle * 400 + year + (month <= 2 ? 1 : 0)),
+		.month = (int)month,
+		.day = (int)(day_of_year - (153 * from_march + 2) / 5 + 1),
+		.hour = (int)(second / 3600),
+		.minute = (int)(second / 60 % 60),
+		.second = (int)(second % 60),
+	};
 }
 
 static int64_t

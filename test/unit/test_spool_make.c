@@ -694,12 +694,12 @@ test_flipped_bytes(void **state)
 	(void)state;
 	print_message("# seed %u\n", seed);
 	srand(seed);
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < 30; round++) {
 		int count = 0;
 
 		OK(px_spool_create(path, &birth, &err));
-		fill(30, 200 + (size_t)round * 50);
-		for (int flips = 0; flips < 1 + round / 4; flips++) {
+		fill(30, 200 + (size_t)round * 100);
+		for (int flips = 0; flips < 1 + round / 2; flips++) {
 			const char *name = round % 5 == 4 ? beside("-wal") : path;
 			unsigned char byte = (unsigned char)rand();
 

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SQLite's own file layer, less one sync. Each process that opens the write-ahead log lets SQLite sync the folder with its
+ * first commit, in case it has just created the log: a recorder's only commit, so every event would cost two syncs. Where
+ * the log already holds something, who wrote the first of it has synced the folder in the same commit.
+ */
+#include <sys/stat.h>
+
+#include "spool_db.h"
+
+static sqlite3_vfs *system_vfs;
+static sqlite3_vfs our_vfs;
+
+static int
+open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *given_flags)
+{
+	struct stat status;
+
+	(void)vfs;
+	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > 0)
+		flags &= ~SQLITE_OPEN_CREATE;
+	return system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
+}
+
+const char *
+px_db_vfs(void)
+{
+	if (system_vfs == NULL && (system_vfs = sqlite3_vfs_find(NULL)) != NULL) {
+		our_vfs = *system_vfs;
+		our_vfs.zName = "px-status";
+		our_vfs.pNext = NULL;
+		our_vfs.xOpen = open_file;
+		if (sqlite3_vfs_register(&our_vfs, 0) != SQLITE_OK)
+			system_vfs = NULL;
+	}
+	return system_vfs != NULL ? our_vfs.zName : NULL;
+}
