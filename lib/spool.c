@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "spool_db.h"
+#include "spool_make.h"
 
 /* Only a regular file of its own may be opened: a FIFO or a device could make a recorder wait for ever. */
 static int
@@ -39,7 +39,7 @@ begin_flush(struct px_spool *spool, struct px_err *err)
 	spool->bounds = px_room_bounds(counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
 	(void)sqlite3_exec(spool->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
 	px_make_remove_stale(spool->path);
-	return 0;
+	return px_make_sync_folder(spool->path, err);
 }
 
 static int

@@ -225,6 +225,18 @@ out:
 	return rc;
 }
 
+/* An empty one, so that its name is on disk with the spool's own: see spool_vfs.c. SQLite would make it, too. */
+static void
+make_log(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd == -1)
+		return;
+	(void)fchmod(fd, 0600);
+	(void)close(fd);
+}
+
 int
 px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_err *err)
 {
@@ -245,8 +257,10 @@ px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_
 		goto out;
 	rc = lstat(log, &status) == 0 ? place_beside_orphan(fresh->path, real, log, err) : link_into_place(fresh->path, real, err);
 	(void)unlink(fresh->path);
-	if (rc == 0)
+	if (rc == 0) {
+		make_log(log);
 		rc = px_make_sync_folder(real, err);
+	}
 out:
 	px_make_abandon(fresh);
 	free(fresh);

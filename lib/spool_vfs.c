@@ -2,7 +2,8 @@
 /*
  * SQLite's own file layer, less one sync. Each process that opens the write-ahead log lets SQLite sync the folder with its
  * first commit, in case it has just created the log: a recorder's only commit, so every event would cost two syncs. Where
- * the log already holds something, who wrote the first of it has synced the folder in the same commit.
+ * the log already holds something, its name is on disk: px_spool_create put it there, else who wrote first synced the folder
+ * in the same commit, and each flush does so once more.
  */
 #include <sys/stat.h>
 
