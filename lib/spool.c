@@ -52,6 +52,27 @@ connect_and_check(struct px_spool *spool, struct px_err *err)
 	return 0;
 }
 
+/*
+ * Most recorders are alone. One that is saves making the shared memory of the log's index for its single insert; others
+ * wait for it as they would for its transaction. One that is not alone shares, at the cost of a second try.
+ */
+static int
+connect_recorder(struct px_spool *spool, struct px_err *err)
+{
+	int64_t wait_ms = spool->wait_ms;
+	int rc;
+
+	spool->alone = true;
+	spool->wait_ms = 0;
+	rc = connect_and_check(spool, err);
+	spool->wait_ms = wait_ms;
+	if (rc == 0 || !spool->was_busy)
+		return rc;
+	px_db_disconnect(spool);
+	spool->alone = false;
+	return connect_and_check(spool, err);
+}
+
 int
 px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, int64_t wait_ms, struct px_err *err)
 {
@@ -67,7 +88,7 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1)
 		goto out;
 	(void)snprintf(spool->name, sizeof(spool->name), "%s", path);
-	rc = connect_and_check(spool, err);
+	rc = use == PX_SPOOL_RECORD ? connect_recorder(spool, err) : connect_and_check(spool, err);
 	/* On a full disk even the journal's index, -shm, may need the reserve. */
 	if (rc == -1 && spool->no_space && use == PX_SPOOL_FLUSH && px_room_give_up_reserve(spool)) {
 		px_db_disconnect(spool);

@@ -88,6 +88,7 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	    sqlite3_system_errno(spool->db) : 0;
 	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB;
 
+	spool->was_busy = kind == SQLITE_BUSY;
 	spool->no_space = kind == SQLITE_FULL || result == SQLITE_IOERR_SHMSIZE || error_number == ENOSPC || error_number == EDQUOT;
 	if (damaged)
 		note_damage(spool);
@@ -189,6 +190,9 @@ px_db_connect(struct px_spool *spool, struct px_err *err)
 	if (px_db_open_file(spool, err) == -1)
 		return -1;
 	/* secure_delete, on in Debian's SQLite, would write every page that becomes free. */
+	/* https://sqlite.org/wal.html, 6: before the first access, "use of WAL without shared-memory". */
+	if (spool->alone)
+		(void)sqlite3_exec(spool->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
 	result = sqlite3_exec(spool->db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA cell_size_check=ON", NULL, NULL,
 	    NULL);
 	return result == SQLITE_OK ? 0 : px_db_fail(spool, result, "open", err);

@@ -47,6 +47,8 @@ struct px_spool {
 	int64_t log_frames;		/* in the write-ahead log after the last commit of ours */
 	struct spool_bounds bounds;
 	bool is_open;
+	bool alone;			/* nobody else may have it open: then the log's index needs no shared memory */
+	bool was_busy;			/* what failed last, failed because others have it open */
 	bool is_writing;		/* a writing transaction is open or being opened */
 	bool no_space;			/* what failed last, failed for want of space */
 	char path[PATH_MAX];		/* its folder without symbolic links */
