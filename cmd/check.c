@@ -83,8 +83,10 @@ check_configuration(struct checking *checking)
 		return -1;
 	}
 	say_ok("configuration", "%s", checking->config.file[0] != '\0' ? checking->config.file : "defaults, no file is there");
-	if (checking->spool_file != NULL)
-		(void)snprintf(checking->config.spool.path, sizeof(checking->config.spool.path), "%s", checking->spool_file);
+	if (checking->spool_file != NULL && cli_set_spool(&checking->config, checking->spool_file, &err) == -1) {
+		say_failed(checking, "spool", &err, "");
+		return -1;
+	}
 	px_sys_host_name(host_name, sizeof(host_name));
 	if (px_config_device(&checking->config, host_name, &checking->device, &err) == -1) {
 		say_failed(checking, "device", &err, "");
@@ -257,6 +259,9 @@ check_everything(const char *config_file, const char *spool)
 		check_monit(&checking);
 		check_upstream(&checking);
 		link_close(&checking.link);
+	} else {
+		print_line("failed", "monit", "not tried: see 'files' above");
+		print_line("failed", "upstream", "not tried: see 'files' above");
 	}
 	px_spool_close(checking.spool);
 	return checking.status;

@@ -47,6 +47,25 @@ fill_getopt(const struct cli *cli, char letters[2 * OPTIONS_MAX + 3], struct opt
 	letters[at] = '\0';
 }
 
+/* What one word of the command line asks for, not handed out before the whole word is read. */
+struct word {
+	int place;
+	bool refused;
+	size_t count;
+	struct {
+		int id;
+		const char *value;
+	} options[OPTIONS_MAX];
+};
+
+static void
+finish_word(struct word *word, int next_place, const struct cli_takers *takers, void *arg)
+{
+	for (size_t i = 0; i < word->count; i++)
+		takers->option(arg, word->options[i].id, word->options[i].value);
+	*word = (struct word){ .place = next_place };
+}
+
 static bool
 is_known(const struct cli *cli, int id)
 {
@@ -61,27 +80,39 @@ cli_parse(const struct cli *cli, int argc, char *argv[], const struct cli_takers
 {
 	char letters[2 * OPTIONS_MAX + 3];
 	struct option longs[OPTIONS_MAX + 1] = { { 0 } };
+	struct word word = { .place = 0 };
 	char letter[3] = "-?";
+	int place;
 	int id;
 
 	fill_getopt(cli, letters, longs);
 	opterr = 0;
-	while ((id = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-		const char *word = argv[optind - 1];
-		bool is_long = strncmp(word, "--", 2) == 0;
+	for (place = optind; (id = getopt_long(argc, argv, letters, longs, NULL)) != -1; place = optind) {
+		const char *text = argv[place];
+		bool is_long = strncmp(text, "--", 2) == 0;
 
+		if (place != word.place)
+			finish_word(&word, place, takers, arg);
 		letter[1] = (char)optopt;
-		if (id == 1)
+		if (id == 1) {
 			takers->operand(arg, optarg);
-		else if (id == ':')
-			report_mistake(takers, arg, "option", is_long ? word : letter, " needs an argument");
-		else if (id == '?' && is_known(cli, optopt))
-			report_mistake(takers, arg, "option", word, " takes no argument");
-		else if (id == '?')
-			report_mistake(takers, arg, "unknown option", optopt == 0 ? word : letter, "");
-		else
-			takers->option(arg, id, optarg);
+		} else if (id == ':') {
+			report_mistake(takers, arg, "option", is_long ? text : letter, " needs an argument");
+		} else if (id == '?' && is_known(cli, optopt)) {
+			report_mistake(takers, arg, "option", text, " takes no argument");
+		} else if (id == '?' && !word.refused) {
+			/* "-verbose" is no "-v -e -r ...": where one letter is unknown the whole word is. */
+			report_mistake(takers, arg, "unknown option", text, "");
+			word.refused = true;
+			word.count = 0;
+		} else if (word.refused && optarg != NULL && place + 1 < argc && optarg == argv[place + 1]) {
+			takers->operand(arg, optarg);
+		} else if (!word.refused && id != '?' && word.count < OPTIONS_MAX) {
+			word.options[word.count].id = id;
+			word.options[word.count++].value = optarg;
+		}
 	}
+	finish_word(&word, 0, takers, arg);
 	for (; optind < argc; optind++)
 		takers->operand(arg, argv[optind]);
 }
@@ -149,15 +180,22 @@ cli_read_config(struct px_config *config, const char *file, const char *spool, s
 
 	px_config_init(config);
 	if (px_config_read(config, file, PX_CONFIG_ALL, &problems, &path_is_valid, err) == -1) {
-		/* The first is the error, which the caller logs. */
-		for (size_t i = 1; i < problems.count; i++)
+		/* The last is the error, which the caller logs. */
+		for (size_t i = 0; i + 1 < problems.count; i++)
 			px_log(PX_ERROR, "%s", problems.text[i]);
-		return -1;
+		return px_err_set(err, PX_CONFIG, "%s", problems.count > 0 ? problems.text[problems.count - 1] : "");
 	}
-	if (spool != NULL && strlen(spool) >= sizeof(config->spool.path))
-		return px_err_set(err, PX_USAGE, "the spool's path is longer than %zu bytes", sizeof(config->spool.path) - 1);
-	if (spool != NULL)
-		(void)snprintf(config->spool.path, sizeof(config->spool.path), "%s", spool);
+	return spool != NULL ? cli_set_spool(config, spool, err) : 0;
+}
+
+int
+cli_set_spool(struct px_config *config, const char *path, struct px_err *err)
+{
+	size_t len = strlen(path);
+
+	if (len == 0 || path[len - 1] == '/' || len >= sizeof(config->spool.path))
+		return px_err_set(err, PX_USAGE, "--spool names no file");
+	memcpy(config->spool.path, path, len + 1);
 	return 0;
 }
 
@@ -172,7 +210,7 @@ cli_become_spool_owner(const char *spool_path, bool *changed, struct px_err *err
 }
 
 int
-cli_birth(void *config, struct px_spool_birth *birth, struct px_err *err)
+cli_birth(const struct px_config *config, struct px_spool_birth *birth, struct px_err *err)
 {
 	static struct px_device device;
 	char host_name[256];
@@ -181,6 +219,7 @@ cli_birth(void *config, struct px_spool_birth *birth, struct px_err *err)
 	px_sys_host_name(host_name, sizeof(host_name));
 	if (px_config_device(config, host_name, &device, &unknown) == -1)
 		device.id[0] = '\0';	/* a spool is made all the same; the flush tells it later */
+	*birth = (struct px_spool_birth){ .id = "" };
 	birth->device_id = px_slice(device.id);
 	birth->machine_hash = px_slice(device.machine_hash);
 	return px_sys_id_v4(birth->id, err);

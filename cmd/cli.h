@@ -58,10 +58,13 @@ const char *cli_config_file(const char *option);
  */
 int cli_read_config(struct px_config *config, const char *file, const char *spool, struct px_err *err) PX_MUST_CHECK;
 
+/* The spool of the command line in place of the configured one. -1 with PX_USAGE when it can't be a file's name. */
+int cli_set_spool(struct px_config *config, const char *path, struct px_err *err) PX_MUST_CHECK;
+
 /* Takes the identity of the owner of the folder of ${spool_path}. -1 with an error. */
 int cli_become_spool_owner(const char *spool_path, bool *changed, struct px_err *err) PX_MUST_CHECK;
 
-/* A px_birth_fn; its argument is the configuration. */
-int cli_birth(void *config, struct px_spool_birth *birth, struct px_err *err);
+/* Fills ${birth} for this device, as far as it can be told who it is; what it points to lasts until the next call. */
+int cli_birth(const struct px_config *config, struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 
 #endif

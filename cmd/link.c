@@ -16,11 +16,12 @@
 #define SECRET_MAX 65536
 #define PEM_MAX (4 << 20)
 #define TOKEN_TIMEOUT_MS 30000
+#define POST_LIMIT_MS (10 * 60 * 1000)	/* no run is to last longer, whatever the time-out says */
 #define MONIT_STATUS_PATH "/_status?format=text"
 
 static int post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err);
 static int renew_token(void *arg, struct px_err *err);
-static void stop_compressing(void *arg);
+static void set_compressing(void *arg, bool compressing);
 
 static const char *
 or_null(const char *text)
@@ -38,6 +39,9 @@ read_named(const char *key, const char *path, enum px_file_trust trust, struct p
 		err->code = PX_CONFIG;
 		return px_err_prefix(err, "%s", key);
 	}
+	/* Nothing of ours may stand for nothing: an empty CA file would mean the system's. */
+	if (out->len == 0)
+		return px_err_set(err, PX_CONFIG, "%s: '%s' is empty", key, path);
 	return 0;
 }
 
@@ -154,7 +158,7 @@ link_open(struct link *link, const struct px_config *config, const struct px_dev
 		.password = PX_BUF(SECRET_MAX),
 		.proxy_password = PX_BUF(SECRET_MAX),
 		.monit_password = PX_BUF(SECRET_MAX),
-		.upstream = { .post = post, .stop_compressing = stop_compressing, .arg = link,
+		.upstream = { .post = post, .set_compressing = set_compressing, .arg = link,
 		    .compresses = config->upstream.compression == PX_COMPRESSION_GZIP },
 	};
 	if (read_files(link, posts, asks, err) == -1 || parse_commands(link, posts, asks, err) == -1)
@@ -226,7 +230,7 @@ open_http(struct link *link, struct px_err *err)
 	struct px_http_options options = {
 		.url = link->url,
 		.user_agent = "px-status/" PX_VERSION,
-		.timeout_ms = config->upstream.timeout_ms,
+		.timeout_ms = config->upstream.timeout_ms < POST_LIMIT_MS ? config->upstream.timeout_ms : POST_LIMIT_MS,
 		.connect_timeout_ms = config->upstream.connect_timeout_ms,
 		.allow_plain_http = strncmp(link->url, "http://", strlen("http://")) == 0,	/* checked by config */
 		.gzip = link->upstream.compresses,
@@ -272,13 +276,13 @@ renew_token(void *arg, struct px_err *err)
 }
 
 static void
-stop_compressing(void *arg)
+set_compressing(void *arg, bool compressing)
 {
 	struct link *link = arg;
 
-	link->upstream.compresses = false;
+	link->upstream.compresses = compressing;
 	if (link->http != NULL)
-		px_http_set_gzip(link->http, false);
+		px_http_set_gzip(link->http, compressing);
 }
 
 static int

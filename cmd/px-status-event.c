@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 #include "record.h"
 #include "sys.h"
 
-#define SPOOL_WAIT_MS 3500	/* for each of opening and inserting */
+#define SPOOL_WAIT_MS 2500	/* for each of opening and inserting */
 #define HARD_LIMIT_S 9		/* then the event goes to syslog, whatever hangs */
 
 extern char **environ;
@@ -132,10 +133,8 @@ read_config(const struct request *request, struct px_config *config, struct px_e
 		if (!path_is_valid && request->spool == NULL)
 			px_log(PX_ERROR, "no valid spool path: the event goes to '%s'", config->spool.path);
 	}
-	if (request->spool != NULL && strlen(request->spool) < sizeof(config->spool.path))
-		(void)snprintf(config->spool.path, sizeof(config->spool.path), "%s", request->spool);
-	else if (request->spool != NULL)
-		px_event_mistake(event, "the spool's path is too long");
+	if (request->spool != NULL && cli_set_spool(config, request->spool, err) == -1)
+		px_event_mistake(event, err->text);
 	return 0;
 }
 
@@ -151,15 +150,45 @@ give_up(int signal_number)
 	_exit(EX_IOERR);
 }
 
+/* Whom a new spool belongs to is read as who we are at first: the identity file may be root's alone. */
+struct birth_source {
+	const struct px_config *config;
+	bool is_known;
+	struct px_spool_birth birth;
+};
+
+static int
+give_birth(void *arg, struct px_spool_birth *birth, struct px_err *err)
+{
+	const struct birth_source *source = arg;
+
+	if (!source->is_known)
+		return cli_birth(source->config, birth, err);
+	*birth = source->birth;
+	return 0;
+}
+
+static void
+know_birth(struct birth_source *source)
+{
+	struct px_err ignored;
+	struct stat st;
+
+	/* Only where a spool will be made: each event else would pay for it. */
+	if (lstat(source->config->spool.path, &st) == -1)
+		source->is_known = cli_birth(source->config, &source->birth, &ignored) == 0;
+}
+
 static int
 store(const struct px_config *config, struct px_item *item, struct px_slice document, struct px_err *err)
 {
+	struct birth_source source = { .config = config };
 	struct px_record_job job = {
 		.spool_path = config->spool.path,
 		.limits = { config->spool.max_items, config->spool.max_bytes },
 		.wait_ms = SPOOL_WAIT_MS,
-		.birth = cli_birth,
-		.birth_arg = (void *)(uintptr_t)config,
+		.birth = give_birth,
+		.birth_arg = &source,
 	};
 	enum px_stored where;
 	bool changed;
@@ -168,6 +197,7 @@ store(const struct px_config *config, struct px_item *item, struct px_slice docu
 	in_flight.document = document;
 	(void)signal(SIGALRM, give_up);
 	(void)alarm(HARD_LIMIT_S);
+	know_birth(&source);
 	if (cli_become_spool_owner(config->spool.path, &changed, err) == -1) {
 		px_log(PX_ERROR, "%s", err->text);
 		if (px_log_event(item->id, document.ptr, document.len) == -1)
@@ -243,6 +273,9 @@ main(int argc, char *argv[])
 	cli_parse(&cli, argc, argv, &takers, &request);
 	if (request.dry_run)
 		px_log_open(cli.name, PX_LOG_STDERR, PX_NOTICE);
+	/* Under Monit a mistake must not turn an alert into a page of help. */
+	if (event.under_monit && event.mistakes > 0)
+		request.help = request.version = false;
 	if (request.help)
 		status = cli_help(&cli);
 	else if (request.version)

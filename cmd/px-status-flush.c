@@ -164,7 +164,7 @@ give_birth(void *arg, struct px_spool_birth *birth, struct px_err *err)
 {
 	const struct px_device *device = arg;
 
-	birth->device_id = px_slice(device->id);
+	*birth = (struct px_spool_birth){ .device_id = px_slice(device->id) };
 	birth->machine_hash = px_slice(device->machine_hash);
 	return px_sys_id_v4(birth->id, err);
 }
@@ -219,7 +219,7 @@ flush(const struct request *request, struct px_flush_job *job, struct px_err *er
 		return 0;
 	if (err->code == PX_CONFIG)
 		px_log_open(cli.name, PX_LOG_STDERR, PX_ERROR);
-	if (!result.is_told || is_watched(request))
+	if (!result.is_told || request->now || request->verbose || isatty(STDERR_FILENO))
 		return cli_fail(err);
 	return px_err_exit_status(err->code);
 }
@@ -240,6 +240,7 @@ run(const struct request *request, struct px_err *err)
 	static struct px_device device;
 	static struct link link;
 	char host_name[256];
+	struct px_err ignored;
 	struct px_flush_job job = { .config = &config, .device = &device, .world = &world, .offset = px_text_local_offset_s };
 	bool changed;
 	int status;
@@ -260,6 +261,9 @@ run(const struct request *request, struct px_err *err)
 	if (link_open(&link, &config, &device, !request->dry_run && device.url[0] != '\0',
 	    !request->dry_run && config.snapshot.enabled && !request->no_snapshot, err) == -1) {
 		status = cli_fail(err);
+		if (!request->dry_run && (cli_become_spool_owner(config.spool.path, &changed, &ignored) == -1 ||
+		    px_flush_note_failure(&job, err, &ignored) == -1))
+			px_log(PX_ERROR, "%s", ignored.text);
 		goto out;
 	}
 	/* Configuration is for a person's eyes, whoever runs this; from here on it depends. */

@@ -245,6 +245,10 @@ find_operands(const struct request *request, int64_t seqs[OPERANDS_MAX], struct 
 			return px_err_set(err, PX_ABSENT, "no item '%s': there is no spool yet", request->operands[i]);
 		if (px_spool_find(request->spool, request->operands[i], &seqs[i], err) == -1)
 			return -1;
+		for (size_t j = 0; j < i; j++)
+			if (seqs[j] == seqs[i])
+				return px_err_set(err, PX_USAGE, "'%s' and '%s' are the same item", request->operands[j],
+				    request->operands[i]);
 	}
 	return 0;
 }

@@ -9,8 +9,6 @@
 #include "overflow.h"
 #include "sys.h"
 
-#define RUNS_SHOWN 10
-
 static void
 take_run(void *arg, const struct px_spool_run *run)
 {
@@ -142,7 +140,7 @@ stats_print(const struct stats *stats)
 		printf("%-16s %s\n", "", stats->history.last_failure_reason);
 	if (stats->run_count > 0)
 		printf("\n%-19s  %6s  %12s  %s\n", "last runs", "status", "acknowledged", "stopped by");
-	for (size_t i = 0; i < stats->run_count && i < RUNS_SHOWN; i++) {
+	for (size_t i = 0; i < stats->run_count; i++) {
 		const struct px_spool_run *run = &stats->runs[i];
 		char text[PX_RFC3339_MAX];
 

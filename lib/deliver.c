@@ -225,6 +225,7 @@ settle_batch(struct run *run, const struct px_answer *answer, struct px_err *err
 	if (px_spool_settle(run->job->spool, settled, batch->count, run->head.now.wall_ms, run->head.spool.replaces_id[0] != '\0',
 	    err) == -1)
 		goto out;
+	run->out->succeeded = true;
 	run->out->acknowledged += (int64_t)batch->count - rejected;
 	run->out->quarantined += rejected;
 	rc = 0;
@@ -269,47 +270,92 @@ stop(const struct px_verdict *verdict, struct px_err *err)
 	return px_err_set(err, verdict->code == PX_OK ? PX_BUG : verdict->code, "%s", verdict->reason);
 }
 
+/* Uncompressed from here on; for a day when ${for_good}, else as a trial. */
 static void
-go_plain(struct run *run)
+go_plain(struct run *run, bool for_good)
 {
 	run->plain = true;
+	run->job->upstream->set_compressing(run->job->upstream->arg, false);
+	if (!for_good)
+		return;
 	run->out->went_plain = true;
-	run->job->upstream->stop_compressing(run->job->upstream->arg);
 	px_log(PX_NOTICE, "upstream does not take compressed bodies: they go out plain for a day");
 }
 
-/*
- * Before the first item of a run is blamed: is it the items at all? Posts an empty batch. 0 when it was acknowledged, be
- * it only uncompressed; -1 with what the run ends with.
- */
+static bool
+is_compressing(const struct run *run)
+{
+	return !run->plain && run->job->upstream->compresses;
+}
+
+static bool
+renew_token(struct run *run, struct px_err *err)
+{
+	const struct px_upstream *upstream = run->job->upstream;
+
+	if (run->renewed_token || upstream->renew_token == NULL || upstream->renew_token(upstream->arg, err) == -1)
+		return false;
+	run->renewed_token = true;
+	return true;
+}
+
 static int
-try_empty_batch(struct run *run, struct px_err *err)
+post_empty_batch(struct run *run, struct px_verdict *verdict, struct px_err *err)
 {
 	struct px_batch empty;
 	struct px_reply reply = { .body = PX_BUF(PX_REPLY_MAX) };
 	struct px_answer answer = { .body = PX_BODY_EMPTY };
-	struct px_verdict verdict;
-	int rc = -1;
+	int rc;
 
 	px_batch_init(&empty, 1, run->job->max_bytes, &run->head);
-	if (post_batch(run, &empty, &reply, &answer, &verdict, err) == -1)
-		goto out;
-	if (verdict.action == PX_ACKNOWLEDGE) {
-		run->blames_items = true;
-		rc = 0;
-	} else if (verdict.action == PX_SPLIT && !run->plain && run->job->upstream->compresses) {
-		go_plain(run);
-		rc = try_empty_batch(run, err);
-	} else {
-		(void)stop(&verdict, err);
-		if (verdict.action == PX_SPLIT)
-			(void)px_err_prefix(err, "even an empty batch is refused");
-	}
-out:
+	rc = post_batch(run, &empty, &reply, &answer, verdict, err);
 	px_answer_clear(&answer);
 	px_buf_clear(&reply.body);
 	px_batch_clear(&empty);
 	return rc;
+}
+
+/*
+ * Before the first item of a run is blamed: is it the items at all? Posts an empty batch, with a new token and
+ * uncompressed where that may help. 0 when it was acknowledged, -1 with what the run ends with.
+ */
+static int
+try_empty_batch(struct run *run, struct px_verdict *verdict, struct px_err *err)
+{
+	bool on_trial = false;
+
+	for (;;) {
+		bool refused;
+
+		if (post_empty_batch(run, verdict, err) == -1)
+			return -1;
+		if (verdict->action == PX_ACKNOWLEDGE)
+			break;
+		refused = verdict->action == PX_SPLIT || verdict->action == PX_SEND_PLAIN;
+		if (refused && is_compressing(run)) {
+			go_plain(run, verdict->action == PX_SEND_PLAIN);
+			on_trial = verdict->action == PX_SPLIT;
+		} else if (verdict->action != PX_NEW_TOKEN || !renew_token(run, err)) {
+			/* It was not the compression. */
+			if (on_trial)
+				run->job->upstream->set_compressing(run->job->upstream->arg, true);
+			(void)stop(verdict, err);
+			return refused ? px_err_prefix(err, "even an empty batch is refused") : -1;
+		}
+	}
+	if (on_trial)
+		go_plain(run, true);
+	run->blames_items = true;
+	return 0;
+}
+
+static void
+count_attempt(const struct run *run)
+{
+	struct px_err err;
+
+	if (px_spool_count_attempt(run->job->spool, run->batch.entries, run->batch.count, &err) == -1)
+		px_log(PX_WARNING, "%s", err.text);
 }
 
 /* The batch was refused for something in it: 400, 413, 422. */
@@ -320,9 +366,15 @@ take_refusal(struct run *run, const struct px_reply *reply, const struct px_answ
 	struct refused *refused;
 	const char *reason = answer->problem[0] != '\0' ? answer->problem : verdict->reason;
 	bool was_plain = run->plain;
+	struct px_verdict on_empty;
 
-	if (!run->blames_items && try_empty_batch(run, err) == -1)
+	if (!run->blames_items && try_empty_batch(run, &on_empty, err) == -1) {
+		/* What is refused even when it is empty is not too large. */
+		if (reply->status == 413 && run->batch.count > 1 && on_empty.action != PX_SPLIT)
+			run->state->batch_limit = (int64_t)run->batch.count / 2;
+		count_attempt(run);
 		return -1;
+	}
 	if (run->plain != was_plain)
 		return 0;	/* the same items again, now uncompressed */
 	if (reply->status == 413 && run->batch.count > 1)
@@ -331,6 +383,7 @@ take_refusal(struct run *run, const struct px_reply *reply, const struct px_answ
 		run->suspects = run->batch.count;
 		return 0;
 	}
+	count_attempt(run);
 	refused = &run->refused[run->refused_count++];
 	refused->entry = run->batch.entries[0];
 	(void)snprintf(refused->reason, sizeof(refused->reason), "%.*s",
@@ -374,8 +427,7 @@ take_failure(struct run *run, const struct px_reply *reply, const struct px_verd
 {
 	const struct px_batch *batch = &run->batch;
 
-	if (px_spool_count_attempt(run->job->spool, batch->entries, batch->count, err) == -1)
-		px_log(PX_WARNING, "%s", err->text);
+	count_attempt(run);
 	if ((reply->status >= 500 && reply->status <= 599) || reply->timed_out) {
 		if (suspect_first_item(run, err) == -1)
 			return -1;
@@ -391,23 +443,18 @@ static int
 deal_with_reply(struct run *run, const struct px_reply *reply, const struct px_answer *answer, const struct px_verdict *verdict,
     struct px_err *err)
 {
-	const struct px_upstream *upstream = run->job->upstream;
-
 	switch (verdict->action) {
 	case PX_ACKNOWLEDGE:
 		return take_acknowledgement(run, answer, err);
 	case PX_SPLIT:
 		return take_refusal(run, reply, answer, verdict, err);
 	case PX_SEND_PLAIN:
-		if (run->plain || !upstream->compresses)
+		if (!is_compressing(run))
 			return take_failure(run, reply, verdict, err);
-		go_plain(run);
+		go_plain(run, true);
 		return 0;
 	case PX_NEW_TOKEN:
-		if (run->renewed_token || upstream->renew_token == NULL || upstream->renew_token(upstream->arg, err) == -1)
-			return take_failure(run, reply, verdict, err);
-		run->renewed_token = true;
-		return 0;
+		return renew_token(run, err) ? 0 : take_failure(run, reply, verdict, err);
 	case PX_KEEP:
 		break;
 	}
@@ -462,6 +509,7 @@ px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, st
 		}
 		if (deliver_batch(&run, err) == -1)
 			goto out;
+		job->world->now(&run.head.now);
 	} while (run.head.now.boot_ms - began_ms < job->run_limit_ms);
 	px_log(PX_NOTICE, "stopped after %d minutes; the next run goes on", (int)(job->run_limit_ms / 60000));
 	rc = 0;
@@ -476,12 +524,13 @@ px_deliver_probe(const struct px_delivery_job *job, struct px_err *err)
 {
 	struct px_spool_history state = { .failed_runs = 0 };
 	struct px_delivery out;
+	struct px_verdict verdict;
 	struct run run;
 	int rc = -1;
 
 	run_init(&run, job, &state, &out);
 	if (read_head(job, &run.head, err) == 0)
-		rc = try_empty_batch(&run, err);
+		rc = try_empty_batch(&run, &verdict, err);
 	px_buf_clear(&run.body);
 	return rc;
 }

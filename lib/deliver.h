@@ -20,8 +20,8 @@ struct px_upstream {
 	int (*post)(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err);
 	/* Fetches new credentials. Returns 0 when there are other ones than before, -1 otherwise. NULL: there are none. */
 	int (*renew_token)(void *arg, struct px_err *err);
-	/* Bodies go out uncompressed from now on. */
-	void (*stop_compressing)(void *arg);
+	/* Bodies go out compressed from now on, or not. */
+	void (*set_compressing)(void *arg, bool compressing);
 	void *arg;
 	bool compresses;
 };
@@ -43,6 +43,7 @@ struct px_delivery_job {
 
 struct px_delivery {
 	bool posted;			/* upstream was tried */
+	bool succeeded;			/* it took a batch that was not empty, though it may have rejected all of it */
 	int64_t acknowledged;		/* items */
 	int64_t quarantined;
 	bool went_plain;		/* upstream does not take compressed bodies */

@@ -338,7 +338,7 @@ remember(struct run *run, int rc, const struct px_err *why, struct px_err *err)
 
 	run->job->world->now(&now);
 	entry.time_ms = now.wall_ms;
-	if (rc == 0 || run->delivery.acknowledged > 0)
+	if (rc == 0 || run->delivery.succeeded)
 		run->state.failed_runs = 0;
 	if (rc == -1) {
 		run->state.failed_runs++;
@@ -381,7 +381,7 @@ deliver(struct run *run, const struct px_spool_facts *facts, struct px_err *err)
 	if (px_spool_history(run->spool, &run->state, err) == -1 || timer_left(run, PX_TIMER_PLAIN, &plain_ms, err) == -1)
 		return -1;
 	if (plain_ms > 0 && job->upstream->compresses)
-		job->upstream->stop_compressing(job->upstream->arg);
+		job->upstream->set_compressing(job->upstream->arg, false);
 	rc = px_deliver(&delivery, &run->state, &run->delivery, err);
 	if (run->delivery.posted && remember(run, rc, err, &forgetting) == -1)
 		px_log(PX_ERROR, "%s", forgetting.text);
@@ -413,23 +413,19 @@ deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err 
 	return rc;
 }
 
-int
-px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct px_err *err)
+/* The run on an open spool. */
+static int
+work(struct run *run, struct px_flush_result *result, struct px_err *err)
 {
-	struct run run = { .job = job, .limits = job->store.limits };
 	struct px_err snapshot_err;
 	int snapshot_rc;
-	int rc = -1;
+	int rc;
 
-	*result = (struct px_flush_result){ .is_told = false };
-	job->world->now(&run.began);
-	if (open_spool(&run, err) == -1)
-		goto out;
-	take_in_overflow(&run, job->store.spool_path);
-	take_in_fallback(&run);
+	take_in_overflow(run, run->job->store.spool_path);
+	take_in_fallback(run);
 	/* A snapshot that can't be stored keeps nothing from being sent. */
-	snapshot_rc = snapshot_when_due(&run, &snapshot_err);
-	rc = deliver_when_due(&run, result, err);
+	snapshot_rc = snapshot_when_due(run, &snapshot_err);
+	rc = deliver_when_due(run, result, err);
 	if (snapshot_rc == -1) {
 		px_log(PX_ERROR, "%s", snapshot_err.text);
 		if (rc == 0) {
@@ -438,9 +434,56 @@ px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct 
 			rc = -1;
 		}
 	}
+	return rc;
+}
+
+int
+px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct px_err *err)
+{
+	struct run run = { .job = job, .limits = job->store.limits };
+	struct px_flush_result before;
+	int rc = -1;
+
+	*result = (struct px_flush_result){ .is_told = false };
+	job->world->now(&run.began);
+	if (open_spool(&run, err) == -1)
+		goto out;
+	rc = work(&run, result, err);
+	/* Damage deep in the file shows only now. */
+	if (rc == -1 && err->code == PX_CORRUPT) {
+		before = *result;
+		px_spool_close(run.spool);
+		run.spool = NULL;
+		if (renew_spool(job, err->text, err) == -1 || open_spool(&run, err) == -1)
+			goto out;
+		run.delivery = (struct px_delivery){ .retry_after_ms = -1 };
+		rc = work(&run, result, err);
+		result->acknowledged += before.acknowledged;
+		result->quarantined += before.quarantined;
+	}
 	px_spool_tidy(run.spool, &run.limits);
 out:
 	px_spool_close(run.spool);
+	return rc;
+}
+
+int
+px_flush_note_failure(const struct px_flush_job *job, const struct px_err *why, struct px_err *err)
+{
+	struct px_spool *spool = NULL;
+	struct px_spool_history state;
+	struct px_spool_run entry = { .exit_status = px_err_exit_status(why->code) };
+	struct px_now now;
+	int rc = -1;
+
+	if (px_record_open_spool(&job->store, PX_SPOOL_FLUSH, &spool, err) == -1 || px_spool_history(spool, &state, err) == -1)
+		goto out;
+	job->world->now(&now);
+	entry.time_ms = now.wall_ms;
+	memcpy(entry.reason, why->text, sizeof(entry.reason));
+	rc = px_spool_add_run(spool, &entry, &state, err);
+out:
+	px_spool_close(spool);
 	return rc;
 }
 

@@ -44,6 +44,12 @@ struct px_flush_result {
 int px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct px_err *err) PX_MUST_CHECK;
 
 /*
+ * Remembers a run that ended before it could begin, so that px-status tells of it; the back-off stays as it is. -1 when
+ * the spool can't be written.
+ */
+int px_flush_note_failure(const struct px_flush_job *job, const struct px_err *why, struct px_err *err) PX_MUST_CHECK;
+
+/*
  * How long a scheduled run is to wait before it takes the lock: 0, or its device's share of the splay when it is about to
  * post and no event waits.
  */

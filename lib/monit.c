@@ -331,7 +331,7 @@ take_line(struct reader *reader, struct px_slice line)
 	while (line.len > 0 && line.ptr[line.len - 1] == '\r')
 		line.len--;
 	blanks = count_blanks(line, 0);
-	if (read_service_line(line, &service))
+	if (!is_stray_output(reader) && read_service_line(line, &service))
 		rc = add_service(reader, &service);
 	else if (reader->out->service_count == 0)
 		(void)(reader->out->has_header || read_header(reader->out, line));

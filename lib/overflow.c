@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define TEMPORARY_PREFIX ".tmp-"
 #define SUFFIX ".json"
 #define NAME_MAX_BYTES 96	/* of an event file: id, seq, suffix */
@@ -306,7 +308,7 @@ read_file(int folder_fd, const char *name, struct px_buf *out)
 	enum reading result;
 
 	if (fd == -1)
-		return errno == ENOENT ? READ_GONE : errno == ELOOP || errno == ENXIO || errno == EACCES ? READ_BROKEN : READ_FAILED;
+		return errno == ENOENT ? READ_GONE : errno == ELOOP || errno == ENXIO ? READ_BROKEN : READ_FAILED;
 	result = read_open_file(fd, out);
 	(void)close(fd);
 	return result;
@@ -343,9 +345,12 @@ visit(struct walk *walk, const char *name, bool *stop)
 	px_buf_rewind(&walk->document, 0);
 	switch (read_file(walk->fd, name, &walk->document)) {
 	case READ_GONE:
+		return 0;
 	case READ_FAILED:
+		px_log(PX_WARNING, "cannot read overflow file '%s': it waits", name);
 		return 0;
 	case READ_BROKEN:
+		px_log(PX_ERROR, "overflow file '%s' is no file of a recorder's and is set aside", name);
 		break;
 	case READ_WHOLE:
 		(void)read_name(name, file.id, &file.perhaps_seq);

@@ -15,7 +15,10 @@ px_record_open_spool(const struct px_record_job *job, enum px_spool_use use, str
 		return 0;
 	if (err->code != PX_ABSENT)
 		return -1;
-	if (job->birth(job->birth_arg, &birth, err) == -1 || px_spool_create(job->spool_path, &birth, err) == -1)
+	if (job->birth(job->birth_arg, &birth, err) == -1)
+		return -1;
+	birth.max_bytes = job->limits.max_bytes;
+	if (px_spool_create(job->spool_path, &birth, err) == -1)
 		return -1;
 	return px_spool_open(out, job->spool_path, use, job->wait_ms, err);
 }

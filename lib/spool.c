@@ -26,6 +26,23 @@ check_kind(const char *path, const char *name, struct px_err *err)
 	return 0;
 }
 
+/* Nor may what SQLite opens beside it. */
+static int
+check_side_files(const char *path, const char *name, struct px_err *err)
+{
+	static const char *const suffixes[] = { "-journal", "-wal", "-shm" };
+	char side[PATH_MAX];
+	struct stat status;
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		if (px_db_side_path(path, suffixes[i], side, err) == -1)
+			return -1;
+		if (lstat(side, &status) == 0 && !S_ISREG(status.st_mode))
+			return px_err_set(err, PX_STORAGE, "cannot open spool '%s': its '%s' is no regular file", name, suffixes[i]);
+	}
+	return 0;
+}
+
 /* What a flush does beyond opening. */
 static int
 begin_flush(struct px_spool *spool, struct px_err *err)
@@ -85,7 +102,8 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 	spool->use = use;
 	spool->wait_ms = wait_ms;
 	spool->bounds = px_room_bounds(INT64_MAX);
-	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1)
+	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1 ||
+	    check_side_files(spool->path, path, err) == -1)
 		goto out;
 	(void)snprintf(spool->name, sizeof(spool->name), "%s", path);
 	rc = use == PX_SPOOL_RECORD ? connect_recorder(spool, err) : connect_and_check(spool, err);
@@ -122,6 +140,7 @@ struct entry {
 	const char *name;		/* of the overflow file that it comes from; NULL: from none */
 	int64_t perhaps_seq;
 	bool kept;
+	bool log_is_full;		/* others have filled it since it was looked at */
 };
 
 /*
@@ -165,6 +184,11 @@ put(struct px_spool *spool, void *arg, struct px_err *err)
 	struct entry *entry = arg;
 	struct spool_counters counters;
 
+	entry->log_is_full = !px_room_is_too_large(spool, (int64_t)entry->item->body.len) &&
+	    !px_room_log_has_room(spool, (int64_t)entry->item->body.len);
+	if (entry->log_is_full)
+		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its journal is full", spool->name);
+
 	if (px_room_load(spool, &counters, err) == -1 || insert_with_room(spool, entry, &counters, err) == -1)
 		return -1;
 	counters.max_bytes = entry->limits->max_bytes;
@@ -172,7 +196,7 @@ put(struct px_spool *spool, void *arg, struct px_err *err)
 }
 
 static int
-put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, struct px_err *err)
+try_put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, struct px_err *err)
 {
 	bool perhaps = false;
 
@@ -187,6 +211,18 @@ put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, stru
 	if (!perhaps)
 		entry->item->seq = 0;
 	return -1;
+}
+
+static int
+put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, struct px_err *err)
+{
+	int64_t until_ms = px_db_monotonic_ms() + spool->wait_ms;
+	int rc;
+
+	do
+		rc = try_put_entry(spool, entry, work, err);
+	while (rc == -1 && entry->log_is_full && px_db_monotonic_ms() < until_ms);
+	return rc;
 }
 
 int

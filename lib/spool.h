@@ -32,6 +32,7 @@ struct px_spool_birth {
 	char id[PX_ID_MAX];			/* UUIDv4 */
 	struct px_slice device_id;		/* the device it is made on; empty when it can't be told */
 	struct px_slice machine_hash;
+	int64_t max_bytes;			/* the bound that is in force, for its reserve; 0: the first flush makes that */
 };
 
 /*

@@ -415,8 +415,11 @@ px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work,
 	if (perhaps == NULL)
 		perhaps = &unused;
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	/* Recorders look at the log's bound for each event; a flush has the time to wait for readers. */
+	if (spool->use == PX_SPOOL_FLUSH && px_room_log_is_long(spool))
+		px_room_checkpoint(spool, true);
 	rc = try_write(spool, work, arg, perhaps, err);
-	if (rc == -1 && spool->no_space && may_spend_reserve && spool->use == PX_SPOOL_FLUSH &&
+	if (rc == -1 && spool->no_space && may_spend_reserve && spool->use != PX_SPOOL_RECORD &&
 	    px_room_give_up_reserve(spool))
 		rc = try_write(spool, work, arg, perhaps, err);
 	if (rc == 0 && spool->log_frames > spool->bounds.checkpoint_frames)

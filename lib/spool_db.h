@@ -104,7 +104,7 @@ void px_db_end_read(struct px_spool *spool);
 
 /*
  * Runs ${work} in a writing transaction. Where that fails for want of space, the reserve is given up when
- * ${may_spend_reserve} and it is a flush, and it is tried once more. ${perhaps} (NULL is fine): it failed so late that it
+ * ${may_spend_reserve} and it is no recorder, and it is tried once more. ${perhaps} (NULL is fine): it failed so late that it
  * may be done.
  */
 typedef int px_db_work_fn(struct px_spool *spool, void *arg, struct px_err *err);
@@ -151,7 +151,16 @@ int px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err) P
 /* Empties the write-ahead log when it is past its bound. Failing is no error; nobody is waited for unless ${waits}. */
 void px_room_checkpoint(struct px_spool *spool, bool waits);
 
-/* Removes the reserve, a file that px_spool_tidy makes; returns whether there was one. */
+/* Whether a transaction for ${bytes} keeps the log within its bound. Certain only for who holds the write lock. */
+bool px_room_log_has_room(const struct px_spool *spool, int64_t bytes);
+
+/* Whether it is past the length at which it is emptied, and others kept that from being done. */
+bool px_room_log_is_long(const struct px_spool *spool);
+
+/* Makes the reserve of the spool ${path} where it fits ${max_bytes} and is not there. Failing is no error. */
+void px_room_make_reserve(const char *path, int64_t max_bytes);
+
+/* Removes the reserve; returns whether there was one. */
 bool px_room_give_up_reserve(const struct px_spool *spool);
 
 /* spool_item.c: what rows hold. */

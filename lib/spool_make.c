@@ -259,6 +259,8 @@ px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_
 	(void)unlink(fresh->path);
 	if (rc == 0) {
 		make_log(log);
+		if (birth->max_bytes > 0)
+			px_room_make_reserve(real, birth->max_bytes);
 		rc = px_make_sync_folder(real, err);
 	}
 out:

@@ -206,7 +206,7 @@ px_room_checkpoint(struct px_spool *spool, bool waits)
 	if (!waits)
 		spool->deadline_ms = 0;
 	result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	if ((result & 0xff) == SQLITE_FULL && spool->use == PX_SPOOL_FLUSH && px_room_give_up_reserve(spool))
+	if ((result & 0xff) == SQLITE_FULL && spool->use != PX_SPOOL_RECORD && px_room_give_up_reserve(spool))
 		result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	if (result == SQLITE_OK)
 		spool->log_frames = 0;
@@ -219,35 +219,44 @@ px_room_is_too_large(const struct px_spool *spool, int64_t bytes)
 	return pages_for(bytes) + SLACK_FRAMES > spool->bounds.max_frames || pages_for(bytes) > spool->bounds.max_pages;
 }
 
+bool
+px_room_log_has_room(const struct px_spool *spool, int64_t bytes)
+{
+	return file_bytes(spool->path, "-wal") / SPOOL_FRAME <= spool->bounds.max_frames - pages_for(bytes) - SLACK_FRAMES;
+}
+
+bool
+px_room_log_is_long(const struct px_spool *spool)
+{
+	return file_bytes(spool->path, "-wal") / SPOOL_FRAME > spool->bounds.checkpoint_frames;
+}
+
 int
 px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err)
 {
-	int64_t allowed = spool->bounds.max_frames - pages_for(bytes) - SLACK_FRAMES;
-
-	if (file_bytes(spool->path, "-wal") / SPOOL_FRAME <= allowed)
+	if (px_room_log_has_room(spool, bytes))
 		return 0;
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
 	px_room_checkpoint(spool, true);
-	if (file_bytes(spool->path, "-wal") / SPOOL_FRAME <= allowed)
+	if (px_room_log_has_room(spool, bytes))
 		return 0;
 	return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its journal is as long as max_bytes allows, and can't be "
 	    "emptied while another program reads it", spool->name);
 }
 
-static void
-make_reserve(const struct px_spool *spool, int64_t max_bytes)
+void
+px_room_make_reserve(const char *path, int64_t max_bytes)
 {
-	int64_t bytes = spool->bounds.reserve_bytes;
+	int64_t bytes = px_room_bounds(max_bytes).reserve_bytes;
 	char name[PATH_MAX];
 	struct px_err ignored;
-	int64_t there = file_bytes(spool->path, SPOOL_RESERVE_SUFFIX);
 	int fd;
 
-	if (there == bytes)
+	if (file_bytes(path, SPOOL_RESERVE_SUFFIX) == bytes ||
+	    px_db_side_path(path, SPOOL_RESERVE_SUFFIX, name, &ignored) == -1)
 		return;
-	(void)px_room_give_up_reserve(spool);
-	if (px_spool_bytes(spool->path) + bytes > max_bytes ||
-	    px_db_side_path(spool->path, SPOOL_RESERVE_SUFFIX, name, &ignored) == -1)
+	(void)unlink(name);
+	if (px_spool_bytes(path) + bytes > max_bytes)
 		return;
 	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1)
@@ -290,32 +299,44 @@ shrink(struct px_spool *spool)
 	}
 }
 
+/* What is past the bounds, after they were lowered; not all of it in one transaction. */
+struct excess {
+	const struct px_spool_limits *limits;
+	int64_t pushed_out;
+};
+
 static int
 push_out_excess(struct px_spool *spool, void *arg, struct px_err *err)
 {
-	const struct px_spool_limits *limits = arg;
+	struct excess *excess = arg;
 	struct spool_counters counters = { .recorded = 0 };
+	int64_t lost;
 	bool fits;
 
-	if (px_room_load(spool, &counters, err) == -1 ||
-	    px_room_make(spool, PX_EVENT, limits, 0, &counters, &fits, err) == -1)
+	if (px_room_load(spool, &counters, err) == -1)
 		return -1;
-	counters.max_bytes = limits->max_bytes;
+	lost = counters.lost_events + counters.lost_snapshots;
+	if (px_room_make(spool, PX_EVENT, excess->limits, 0, &counters, &fits, err) == -1)
+		return -1;
+	excess->pushed_out = counters.lost_events + counters.lost_snapshots - lost;
+	counters.max_bytes = excess->limits->max_bytes;
 	return px_room_store(spool, &counters, err);
 }
 
 void
 px_spool_tidy(struct px_spool *spool, const struct px_spool_limits *limits)
 {
-	struct px_spool_limits bounds = *limits;
+	struct excess excess = { .limits = limits };
 	struct px_err ignored;
 
 	if (spool == NULL)
 		return;
 	spool->bounds = px_room_bounds(limits->max_bytes);
-	if (px_db_write(spool, true, push_out_excess, &bounds, NULL, &ignored) == 0)
-		shrink(spool);
+	do
+		excess.pushed_out = 0;
+	while (px_db_write(spool, true, push_out_excess, &excess, NULL, &ignored) == 0 && excess.pushed_out > 0);
+	shrink(spool);
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
 	px_room_checkpoint(spool, true);
-	make_reserve(spool, limits->max_bytes);
+	px_room_make_reserve(spool->path, limits->max_bytes);
 }

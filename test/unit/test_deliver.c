@@ -122,11 +122,11 @@ renew_token(void *arg, struct px_err *err)
 }
 
 static void
-stop_compressing(void *arg)
+set_compressing(void *arg, bool compressing)
 {
 	struct upstream *upstream = arg;
 
-	upstream->compresses = false;
+	upstream->compresses = compressing;
 }
 
 static void
@@ -184,7 +184,7 @@ static int
 bench_run(struct bench *bench, size_t max_items)
 {
 	struct px_world world = { .now = read_clock };
-	struct px_upstream upstream = { post, renew_token, stop_compressing, &bench->upstream, bench->upstream.compresses };
+	struct px_upstream upstream = { post, renew_token, set_compressing, &bench->upstream, bench->upstream.compresses };
 	struct px_delivery_job job = {
 		.spool = bench->spool,
 		.world = &world,
@@ -381,6 +381,25 @@ sends_plain_after_415(void **state)
 	bench_close(&bench);
 }
 
+/* Refused compressed and uncompressed: it was not the compression, the next run compresses again. */
+static void
+stays_compressed_when_plain_does_not_help(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 3);
+	bench.upstream.compresses = true;
+	bench.upstream.status_of_all = 400;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_CONFIG);
+	assert_int_equal(bench.upstream.posts, 3);
+	assert_false(bench.out.went_plain);
+	assert_true(bench.upstream.compresses);
+	assert_int_equal(bench_facts(&bench).pending, 3);
+	bench_close(&bench);
+}
+
 static void
 renews_a_token_once(void **state)
 {
@@ -476,6 +495,7 @@ main(void)
 		cmocka_unit_test(blames_no_item_when_all_are_refused),
 		cmocka_unit_test(quarantines_what_upstream_rejects),
 		cmocka_unit_test(sends_plain_after_415),
+		cmocka_unit_test(stays_compressed_when_plain_does_not_help),
 		cmocka_unit_test(renews_a_token_once),
 		cmocka_unit_test(shrinks_and_grows_batches),
 		cmocka_unit_test(no_item_keeps_others_waiting),
