@@ -79,3 +79,23 @@ def test_every_mistake_in_the_configuration_is_a_line(device):
     device.write_config("[spool]\npath = relative\n[upstream]\ncolour = blue\n")
     result = device.flush("--check").ended(CONFIG)
     assert ":2: [spool] path" in result.out and ":4: [upstream] colour" in result.out
+
+
+def test_an_upstream_that_takes_only_plain_bodies(checked, upstream):
+    upstream.script(lambda request: {"status": 415} if request.headers.get("Content-Encoding") else {})
+    result = checked.flush("--check").ended(0)
+    assert lines_of(result)["upstream"] == "ok"
+
+
+def test_a_token_that_was_renewed(checked, upstream):
+    count = checked.folder / "count"
+    command = checked.file("token", "#!/bin/sh\necho x >>%s\necho token$(wc -l <%s)\n" % (count, count), 0o755)
+    checked.configure(upstream, upstream={"url": upstream.url, "auth": "bearer", "token_command": command})
+    upstream.script(lambda request: {} if request.headers.get("Authorization") == "Bearer token2" else {"status": 401})
+    assert lines_of(checked.flush("--check").ended(0))["upstream"] == "ok"
+
+
+def test_files_that_are_not_there(checked, upstream):
+    checked.configure(upstream, upstream={"url": upstream.url, "ca_file": "/nonexistent"})
+    lines = lines_of(checked.flush("--check").ended(CONFIG))
+    assert [lines[name] for name in ("files", "monit", "upstream")] == ["failed"] * 3

@@ -252,3 +252,28 @@ def test_lines_for_the_journal_have_their_priority(device):
 def test_a_foreign_journal_stream_is_not_ours(device):
     result = device.run(EVENT, "--bogus", env={"JOURNAL_STREAM": "1:1"}).ended(USAGE)
     assert not result.err.startswith("<")
+
+
+@pytest.mark.parametrize("word", ["-high", "-none", "-verbose", "-Vx", "-nx", "-xn", "-xc", "-xm"])
+def test_a_word_with_an_unknown_letter_is_one_mistake(device, word):
+    """Under Monit it is recorded, and is neither help nor a dry run nor another spool."""
+    device.event(word, "cpu", monit={})
+    document = device.only_document()
+    assert document["topic"] == "cpu"
+    assert document["problems"] == ["unknown option '%s'" % word]
+    device.try_event(word, "cpu").ended(USAGE)
+    assert len(device.list()) == 1
+
+
+@pytest.mark.parametrize("name", ["", "/", "folder/"])
+def test_a_spool_that_names_no_file(device, name):
+    device.try_event("-s", name, "cpu").ended(USAGE)
+    device.event("-s", name, "cpu", monit={})
+    assert "--spool" in device.only_document()["problems"][0]
+
+
+def test_help_under_monit_is_no_event_unless_there_is_a_mistake(device):
+    device.event("-h", monit={})
+    assert device.list() == []
+    device.event("-h", "--bogus", "cpu", monit={})
+    assert device.only_document()["topic"] == "cpu"

@@ -440,3 +440,16 @@ def test_without_a_configuration_defaults(device):
         {event} cpu
         test -f {default}
     """.format(event=EVENT, default=DEFAULT_SPOOL)).ended(0)
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_a_fifo_beside_the_spool_hangs_nobody(device, upstream, suffix):
+    device.configure(upstream)
+    device.event("before")
+    beside = device.spool.with_name(device.spool.name + suffix)
+    beside.unlink(missing_ok=True)
+    os.mkfifo(beside)
+    assert device.event("after", monit={}).seconds < 5
+    assert len(device.overflow_files()) == 1
+    assert device.flush("--now", timeout=15).ended(STORAGE).seconds < 5
+    assert device.status("list", timeout=15).ended(STORAGE).seconds < 5

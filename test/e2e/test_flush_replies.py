@@ -284,3 +284,23 @@ def test_a_secret_that_is_missing(enrolled, upstream):
     enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": "/nonexistent/token"})
     enrolled.record(1)
     assert "/nonexistent/token" in enrolled.flush().ended(CONFIG).err
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_compression_is_not_blamed_when_plain_does_not_help(enrolled, upstream, status):
+    upstream.script(default={"status": status})
+    enrolled.record(1)
+    enrolled.flush("--now").ended(CONFIG)
+    upstream.script(default={})
+    enrolled.flush("--now").ended(0)
+    assert upstream.requests[-1].headers.get("Content-Encoding") == "gzip"
+    assert enrolled.stats()["quarantined"] == 0
+
+
+def test_413_is_remembered_though_the_empty_batch_fails(enrolled, upstream):
+    enrolled.record(4)
+    upstream.script(lambda request: {"status": 503} if not request.items else {"status": 413} if len(request.items) > 2 else {})
+    enrolled.flush("--now").ended(LATER)
+    assert [item["attempts"] for item in enrolled.list()] == [1] * 4
+    enrolled.flush("--now").ended(0)
+    assert upstream.committed and max(len(request.items) for request in upstream.requests[2:]) <= 2

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
-from harness import CONFIG, LATER, STATUS, USAGE, UUID, exactly_once
+from harness import CONFIG, EVENT, LATER, STATUS, USAGE, UUID, exactly_once
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
@@ -204,3 +205,59 @@ def test_other_commands_of_a_missing_spool(device, command):
     device.status(*([command] if isinstance(command, str) else command)).ended(0)
     assert list(device.spool_folder.iterdir()) == []
     assert device.run(STATUS, "-c", device.config, "retry", "1").status == 1
+
+
+def test_damage_that_shows_in_the_middle_of_a_run(device, upstream):
+    """A leaf of the items is overwritten: one flush is enough."""
+    device.configure(upstream)
+    for _ in range(60):
+        device.event("topic", "-m", "x" * 3000)
+    device.flush("--no-snapshot", "-n").ended(0)
+    with sqlite3.connect(device.spool) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    with open(device.spool, "r+b") as file:
+        file.seek(30 * 4096)
+        file.write(b"\xff" * (2 * 4096))
+    device.flush("--now").ended(0)
+    assert len(upstream.committed) >= 50
+    assert upstream.requests[0].body["spool"]["replaces"]["recorded"] == 60
+    assert device.stats()["pending"] == 0
+
+
+def test_bounds_hold_with_many_recorders(device, upstream):
+    """50 at once, events of both sizes; the files are looked at all the time."""
+    device.configure(upstream, spool={"path": device.spool, "max_bytes": "1M"})
+    upstream.script(default={"status": 503})
+    largest = 0
+    for _ in range(3):
+        running = [subprocess.Popen([EVENT, "-c", device.config, "t", *(["-m", "x" * 4000] if number % 2 else []),
+                                     *("k%d=%s" % (key, "y" * 3500) for key in range(12 if number % 3 == 0 else 0))],
+                                    env=device.environment()) for number in range(50)]
+        while any(process.poll() is None for process in running):
+            largest = max(largest, sum(path.stat().st_size for path in device.spool_folder.glob("spool.db*")
+                                       if "-new-" not in path.name))
+            time.sleep(0.001)
+        assert {process.returncode for process in running} == {0}
+        device.flush("--now").ended(LATER)
+    assert largest <= 1 << 20
+    device.stats()
+
+
+def test_a_reserve_from_the_first_event_on(device):
+    device.event("cpu")
+    reserve = device.spool.with_name("spool.db-reserve")
+    assert reserve.stat().st_blocks * 512 >= 300 * 1024
+
+
+def test_health_of_a_run_that_could_not_begin(enrolled, upstream):
+    enrolled.configure(upstream, upstream={"url": upstream.url, "ca_file": "/nonexistent"})
+    enrolled.flush().ended(CONFIG)
+    enrolled.status("health").ended(1)
+    assert "/nonexistent" in enrolled.stats()["last_failure"]["reason"]
+
+
+def test_the_same_item_named_twice(enrolled):
+    enrolled.record(2)
+    enrolled.status("drop", "1", "1").ended(USAGE)
+    assert enrolled.stats()["pending"] == 2
