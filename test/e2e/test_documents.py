@@ -145,7 +145,7 @@ def test_every_variable_is_in_the_page(name):
 
 def test_the_example_configuration_is_read(device):
     example = ROOT / "share" / "examples" / "px-status.conf"
-    device.run(STATUS, "-c", example, "config").ended(0)
+    device.run(STATUS, "-c", example, "-s", device.spool, "list").ended(0)
     text = example.read_text()
     assert "[upstream]" in text and "url" in text
 
@@ -185,7 +185,7 @@ def test_the_configurations_in_the_readme_are_read(device):
     assert blocks
     for number, block in enumerate(blocks):
         path = device.file("readme-%d.conf" % number, textwrap.dedent(block))
-        device.run(STATUS, "-c", path, "config").ended(0)
+        device.run(STATUS, "-c", path, "-s", device.spool, "list").ended(0)
 
 
 def test_the_configurations_in_the_page_are_read(device):
@@ -194,7 +194,7 @@ def test_the_configurations_in_the_page_are_read(device):
     assert len(blocks) >= 2
     for number, block in enumerate(blocks):
         path = device.file("page-%d.conf" % number, re.sub(r"\\&", "", block))
-        device.run(STATUS, "-c", path, "config").ended(0)
+        device.run(STATUS, "-c", path, "-s", device.spool, "list").ended(0)
 
 
 @pytest.mark.parametrize("path", sorted(path for path in (ROOT / "share").rglob("*") if path.suffix in (".service", ".timer")),

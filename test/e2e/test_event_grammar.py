@@ -176,7 +176,7 @@ def test_a_configuration_without_permission(device, plain_user):
     result = device.try_event("cpu").ended(CONFIG)
     assert "Permission denied" in result.err and str(device.config) in result.err
     device.run(EVENT, "-c", device.config, "-s", device.spool, "cpu", monit={}).ended(0)
-    device.configure()
+    device.config.chmod(0o600)
     assert device.only_document()["problems"]
 
 
