@@ -366,7 +366,7 @@ take_refusal(struct run *run, const struct px_reply *reply, const struct px_answ
 	struct refused *refused;
 	const char *reason = answer->problem[0] != '\0' ? answer->problem : verdict->reason;
 	bool was_plain = run->plain;
-	struct px_verdict on_empty;
+	struct px_verdict on_empty = { .action = PX_KEEP };	/* where not even a reply comes */
 
 	if (!run->blames_items && try_empty_batch(run, &on_empty, err) == -1) {
 		/* What is refused even when it is empty is not too large. */

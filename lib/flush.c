@@ -55,14 +55,17 @@ renew_spool(const struct px_flush_job *job, const char *why, struct px_err *err)
 	struct px_spool_birth birth;
 	struct px_now now;
 	char aside[PATH_MAX];
+	char reason[PX_ERR_MAX];
 	int64_t carried;
 
+	/* It may be the text of ${err}, which is written anew below. */
+	(void)snprintf(reason, sizeof(reason), "%s", why);
 	if (job->store.birth(job->store.birth_arg, &birth, err) == -1)
 		return -1;
 	job->world->now(&now);
 	if (px_spool_renew(job->store.spool_path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
 		return -1;
-	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s", why, aside, carried,
+	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s", reason, aside, carried,
 	    birth.id);
 	return 0;
 }

@@ -26,6 +26,7 @@ struct upstream {
 	int status_above;		/* for a batch of more than ${largest} items */
 	size_t largest;
 	int denials;			/* so many 401 first */
+	bool breaks_on_empty;		/* an empty batch can't be posted at all */
 	bool times_out;			/* a bad item means no answer in time */
 	const char *type;
 	const char *body;
@@ -78,12 +79,13 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 	struct upstream *upstream = arg;
 	size_t count;
 
-	(void)err;
 	upstream->posts++;
 	upstream->now.boot_ms += 10;
 	found_bad = false;
 	count = each_seq(body, look_for_bad, upstream);
 	upstream->empty_posts += count == 0;
+	if (count == 0 && upstream->breaks_on_empty)
+		return px_err_set(err, PX_CONFIG, "no way to post");
 	reply->retry_after_ms = -1;
 	reply->status = 200;
 	if (upstream->denials > 0) {
@@ -400,6 +402,23 @@ stays_compressed_when_plain_does_not_help(void **state)
 	bench_close(&bench);
 }
 
+/* The batch is too large, and then nothing can be posted any more. */
+static void
+keeps_all_when_the_empty_batch_cannot_be_posted(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 8);
+	bench.upstream.status_of_all = 413;
+	bench.upstream.breaks_on_empty = true;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_CONFIG);
+	assert_int_equal(bench.state.batch_limit, 4);
+	assert_int_equal(bench_facts(&bench).pending, 8);
+	bench_close(&bench);
+}
+
 static void
 renews_a_token_once(void **state)
 {
@@ -496,6 +515,7 @@ main(void)
 		cmocka_unit_test(quarantines_what_upstream_rejects),
 		cmocka_unit_test(sends_plain_after_415),
 		cmocka_unit_test(stays_compressed_when_plain_does_not_help),
+		cmocka_unit_test(keeps_all_when_the_empty_batch_cannot_be_posted),
 		cmocka_unit_test(renews_a_token_once),
 		cmocka_unit_test(shrinks_and_grows_batches),
 		cmocka_unit_test(no_item_keeps_others_waiting),
