@@ -68,7 +68,10 @@ ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quote
 compile = $(CC) $(ours) $(warnings) $(hardening) $(sanitizers) $(CPPFLAGS) $(CFLAGS)
 link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
-recorder_libs := -linih $(if $(call is,$(STATIC_SQLITE)),-l:libsqlite3.a -lm,-lsqlite3)
+# Each shared library is a part of the time that an event takes. inih is some 200 lines, so it is linked in where its
+# archive is there; SQLite only when asked to.
+has_archive = $(shell echo 'int main(void) { return 0; }' | $(CC) -x c - -o /dev/null -l:$(1) 2>/dev/null && echo '$(1)')
+recorder_libs := $(if $(call has_archive,libinih.a),-l:libinih.a,-linih) $(if $(call is,$(STATIC_SQLITE)),-l:libsqlite3.a -lm,-lsqlite3)
 flush_libs := -linih -lsqlite3 -lcurl -lcjson -lz -lm
 
 # ---- What is built, and where: each compiler and each kind of build has a folder of its own.
