@@ -12,29 +12,26 @@
  * "mark", which most items have no row in, so that counting an attempt doesn't write a document again. "counters" is a
  * table of its own because each insert changes it. How many are pending is what is left of recorded when all others are
  * taken off.
+ *
+ * SQLite parses all of this whenever a spool is opened, and a recorder opens it for a single insert: so columns have
+ * names and neither types nor constraints. Names say what they hold: times in ms and other numbers are integers, an id
+ * and a body are blobs, all others are text.
  */
 static const struct {
 	const char *name;
 	const char *sql;
 } schema[] = {
-	{ "counters", "CREATE TABLE counters(one INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, acknowledged INTEGER NOT NULL, "
-	    "quarantined INTEGER NOT NULL, dropped INTEGER NOT NULL, lost_events INTEGER NOT NULL, lost_snapshots INTEGER NOT NULL, "
-	    "max_bytes INTEGER NOT NULL)" },
-	{ "item", "CREATE TABLE item(key INTEGER PRIMARY KEY, id BLOB NOT NULL, time_ms INTEGER NOT NULL, topic TEXT, "
-	    "body BLOB NOT NULL)" },
-	{ "mark", "CREATE TABLE mark(key INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, deferred INTEGER, reason TEXT)" },
+	{ "counters", "CREATE TABLE counters(one INTEGER PRIMARY KEY,recorded,acknowledged,quarantined,dropped,lost_events,"
+	    "lost_snapshots,max_bytes)" },
+	{ "item", "CREATE TABLE item(key INTEGER PRIMARY KEY,id,time_ms,topic,body)" },
+	{ "mark", "CREATE TABLE mark(key INTEGER PRIMARY KEY,attempts,deferred,reason)" },
 	{ "mark_quarantined", "CREATE INDEX mark_quarantined ON mark(key) WHERE reason IS NOT NULL" },
 	{ "mark_deferred", "CREATE INDEX mark_deferred ON mark(deferred) WHERE deferred IS NOT NULL" },
-	{ "spool", "CREATE TABLE spool(one INTEGER PRIMARY KEY, id TEXT NOT NULL, device_id TEXT, machine_hash TEXT, "
-	    "last_quarantined_id TEXT, last_quarantined_reason TEXT, last_quarantined_ms INTEGER, replaces_id TEXT, "
-	    "replaces_recorded INTEGER, replaces_acknowledged INTEGER, failed_runs INTEGER NOT NULL DEFAULT 0, "
-	    "batch_limit INTEGER NOT NULL DEFAULT 0, stuck_seq INTEGER NOT NULL DEFAULT 0, stuck_runs INTEGER NOT NULL DEFAULT 0, "
-	    "stuck_limit INTEGER NOT NULL DEFAULT 0, "
-	    "last_success_ms INTEGER NOT NULL DEFAULT 0, last_failure_ms INTEGER NOT NULL DEFAULT 0, last_failure_reason TEXT)" },
-	{ "timer", "CREATE TABLE timer(which INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, boot_ms INTEGER NOT NULL, boot_id TEXT, "
-	    "length_ms INTEGER NOT NULL)" },
-	{ "run", "CREATE TABLE run(number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, acknowledged INTEGER NOT NULL, "
-	    "exit_status INTEGER NOT NULL, reason TEXT)" },
+	{ "spool", "CREATE TABLE spool(one INTEGER PRIMARY KEY,id,device_id,machine_hash,last_quarantined_id,"
+	    "last_quarantined_reason,last_quarantined_ms,replaces_id,replaces_recorded,replaces_acknowledged,failed_runs,"
+	    "batch_limit,stuck_seq,stuck_runs,stuck_limit,last_success_ms,last_failure_ms,last_failure_reason)" },
+	{ "timer", "CREATE TABLE timer(which INTEGER PRIMARY KEY,wall_ms,boot_ms,boot_id,length_ms)" },
+	{ "run", "CREATE TABLE run(number INTEGER PRIMARY KEY,time_ms,acknowledged,exit_status,reason)" },
 	{ "taken", "CREATE TABLE taken(name TEXT PRIMARY KEY) WITHOUT ROWID" },
 };
 
@@ -68,8 +65,8 @@ px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, st
 			return -1;
 	if (px_db_run(spool, err, "INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0)", "") == -1)
 		return -1;
-	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash) VALUES (1, ?1, ?2, ?3)", "tss",
-	    birth->id, &birth->device_id, &birth->machine_hash);
+	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash, failed_runs, batch_limit, stuck_seq, stuck_runs, "
+	    "stuck_limit, last_success_ms, last_failure_ms) VALUES (1, ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0)", "tss", birth->id, &birth->device_id, &birth->machine_hash);
 }
 
 static bool
