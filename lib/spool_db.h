@@ -16,7 +16,7 @@
 
 #define SPOOL_VERSION 1
 #define SPOOL_APPLICATION_ID 0x70787374		/* "pxst" */
-#define SPOOL_PAGE 4096
+#define SPOOL_PAGE 2048		/* small, since each insert writes two and the next recorder reads them; the schema fits in one */
 #define SPOOL_FRAME (SPOOL_PAGE + 24)		/* a page in the write-ahead log: https://sqlite.org/fileformat2.html, 4.1 */
 #define SPOOL_STATEMENTS_MAX 64
 

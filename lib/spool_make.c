@@ -104,6 +104,7 @@ px_make_begin(struct px_spool *fresh, const char *path, const struct px_spool_bi
 	char suffix[PX_ID_MAX + sizeof(NEW_INFIX)];
 	int result;
 
+	_Static_assert(SPOOL_PAGE == 2048, "the number below");
 	(void)snprintf(suffix, sizeof(suffix), NEW_INFIX "%s", birth->id);
 	if (px_db_side_path(path, suffix, fresh->path, err) == -1)
 		return -1;
@@ -113,7 +114,7 @@ px_make_begin(struct px_spool *fresh, const char *path, const struct px_spool_bi
 		return -1;
 	/* Nobody knows the file yet: it is synced once, when it is whole. */
 	result = sqlite3_exec(fresh->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; "
-	    "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; BEGIN", NULL, NULL, NULL);
+	    "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; BEGIN", NULL, NULL, NULL);
 	if (result != SQLITE_OK)
 		return px_db_fail(fresh, result, "create", err);
 	return px_db_make_schema(fresh, birth, err);

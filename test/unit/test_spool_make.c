@@ -23,6 +23,7 @@
 #include "spool.h"
 
 #define MIB (INT64_C(1) << 20)
+#define PAGE 2048	/* of the database, in bytes */
 #define WIDE ((struct px_spool_limits){ 100000, 256 * MIB })
 
 static char folder[64];
@@ -208,7 +209,7 @@ test_orphan_journal(void **state)
 
 	(void)state;
 	OK(px_spool_create(path, &birth, &err));
-	fill(12, 300);
+	fill(8, 300);
 	assert_true(size_of(beside("-wal")) > 0);
 	assert_int_equal(unlink(path), 0);
 	OK(px_spool_create(path, &second, &err));
@@ -439,20 +440,20 @@ damage_marker(void)
 static void
 damage_leaf(void)
 {
-	char junk[4096];
+	char junk[PAGE];
 
 	memset(junk, 0x5a, sizeof(junk));
-	write_bytes(path, junk, sizeof(junk), size_of(path) / 2 / 4096 * 4096);
+	write_bytes(path, junk, sizeof(junk), size_of(path) / 2 / PAGE * PAGE);
 }
 
 static void
 damage_three_leaves(void)
 {
-	char junk[4096];
+	char junk[PAGE];
 
 	memset(junk, 0, sizeof(junk));
 	for (int i = 1; i <= 3; i++)
-		write_bytes(path, junk, sizeof(junk), size_of(path) / 4096 * i / 4 * 4096);
+		write_bytes(path, junk, sizeof(junk), size_of(path) / PAGE * i / 4 * PAGE);
 }
 
 static void
@@ -470,7 +471,7 @@ damage_header(void)
 static void
 damage_first_page(void)
 {
-	char junk[4096];
+	char junk[PAGE];
 
 	memset(junk, 0, sizeof(junk));
 	write_bytes(path, junk, sizeof(junk), 0);
