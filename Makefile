@@ -65,8 +65,11 @@ ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quote
 	-DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) -DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) \
 	-ffile-prefix-map='$(CURDIR)/='
 
-compile = $(CC) $(ours) $(warnings) $(hardening) $(sanitizers) $(CPPFLAGS) $(CFLAGS)
-link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
+# A program has no more than it calls: what is not there need not be loaded, nor its symbols looked up.
+sections := -ffunction-sections -fdata-sections
+
+compile = $(CC) $(ours) $(warnings) $(hardening) $(sections) $(sanitizers) $(CPPFLAGS) $(CFLAGS)
+link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections $(CFLAGS) $(LDFLAGS)
 
 # Each shared library is a part of the time that an event takes. inih is some 200 lines, so it is linked in where its
 # archive is there; SQLite only when asked to.

@@ -135,8 +135,12 @@ take_number(struct px_event *event, const struct variable *variable, const char 
 static const struct variable *
 find_variable(const char *entry, const char **value)
 {
-	size_t len = strcspn(entry, "=");
+	size_t len;
 
+	/* Most of an environment is not Monit's. */
+	if (strncmp(entry, "MONIT_", strlen("MONIT_")) != 0)
+		return NULL;
+	len = strcspn(entry, "=");
 	for (size_t i = 0; entry[len] == '=' && i < COUNT_OF(variables); i++)
 		if (px_slice_is((struct px_slice){ entry, len }, variables[i].name)) {
 			*value = entry + len + 1;
