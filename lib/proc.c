@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "proc.h"
+#include "proc_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,27 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "text.h"
 
-#define ARGS_MAX 64
 #define STDERR_SHOWN 400
 #define SHOWN_MAX 2400		/* the same escaped, at most */
 #define LOOK_MS 50		/* how often is looked whether a program ended that left its pipes to a child */
 #define LOOK_CLOSED_MS 2	/* the same, when all its pipes are closed */
-#define REAP_MS 1000		/* how long what was killed may take to be gone */
-#define HELPER_GRACE_MS 2000
-#define HELPER_OUTPUT_MAX (64 << 20)
 
 extern char **environ;
 
-static int64_t
-monotonic_ms(void)
+int64_t
+px_proc_monotonic_ms(void)
 {
 	struct timespec at = { 0, 0 };
 
@@ -39,126 +33,12 @@ monotonic_ms(void)
 	return (int64_t)at.tv_sec * PX_MS_PER_S + at.tv_nsec / 1000000;
 }
 
-static void
-close_fd(int *fd)
+void
+px_proc_close(int *fd)
 {
 	if (*fd != -1)
 		(void)close(*fd);
 	*fd = -1;
-}
-
-/* Takes the next word off ${at} into ${word}. 1 with a word, 0 at the end, -1 when a quote is not closed. */
-static int
-next_word(const char **at, struct px_buf *word)
-{
-	const char *in = *at + strspn(*at, " \t");
-	char quote = '\0';
-
-	px_buf_rewind(word, 0);
-	*at = in;
-	if (*in == '\0')
-		return 0;
-	for (; *in != '\0' && (quote != '\0' || (*in != ' ' && *in != '\t')); in++) {
-		if (quote == '\0' && (*in == '\'' || *in == '"'))
-			quote = *in;
-		else if (quote == *in)
-			quote = '\0';
-		else
-			px_buf_add_byte(word, *in);
-	}
-	*at = in;
-	return quote == '\0' ? 1 : -1;
-}
-
-/* 0 when ${path} is a file that may be executed, else -1 with errno. */
-static int
-check_program(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == -1)
-		return -1;
-	if (!S_ISREG(st.st_mode)) {
-		errno = EACCES;
-		return -1;
-	}
-	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS);
-}
-
-/* Returns the absolute path of ${program}, owned by the caller; NULL with ${err}. */
-static char *
-find_program(const char *program, struct px_err *err)
-{
-	static const char *const folders[] = { "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
-	char path[PATH_MAX];
-	char *found = NULL;
-
-	if (strchr(program, '/') != NULL) {
-		if (program[0] != '/')
-			(void)px_err_set(err, PX_CONFIG, "the program '%s' is not an absolute path", program);
-		else if (check_program(program) == -1)
-			(void)px_err_set_errno(err, PX_ABSENT, errno, "cannot run '%s'", program);
-		else if ((found = strdup(program)) == NULL)
-			(void)px_err_set(err, PX_CONFIG, "no memory");
-		return found;
-	}
-	for (size_t i = 0; program[0] != '\0' && i < sizeof(folders) / sizeof(folders[0]); i++) {
-		int len = snprintf(path, sizeof(path), "%s/%s", folders[i], program);
-
-		if (len < 0 || (size_t)len >= sizeof(path) || check_program(path) == -1)
-			continue;
-		found = strdup(path);
-		if (found == NULL)
-			(void)px_err_set(err, PX_CONFIG, "no memory");
-		return found;
-	}
-	(void)px_err_set(err, PX_ABSENT, "cannot find the program '%s' in the system folders", program);
-	return NULL;
-}
-
-int
-px_command_parse(struct px_command *out, const char *text, struct px_err *err)
-{
-	const char *at = text;
-	struct px_buf word = PX_BUF(strlen(text) + 1);
-	size_t count = 0;
-	int more;
-	int rc = -1;
-
-	out->argv = calloc(ARGS_MAX + 1, sizeof(out->argv[0]));
-	if (out->argv == NULL)
-		return px_err_set(err, PX_CONFIG, "no memory");
-	while ((more = next_word(&at, &word)) == 1) {
-		if (count == ARGS_MAX) {
-			(void)px_err_set(err, PX_CONFIG, "a command of more than %d words", ARGS_MAX);
-			goto out;
-		}
-		out->argv[count] = count == 0 ? find_program(px_buf_text(&word), err) : strdup(px_buf_text(&word));
-		if (out->argv[count] == NULL && count > 0)
-			(void)px_err_set(err, PX_CONFIG, "no memory");
-		if (out->argv[count++] == NULL)
-			goto out;
-	}
-	if (more == -1)
-		(void)px_err_set(err, PX_CONFIG, "a quote in the command is not closed");
-	else if (count == 0)
-		(void)px_err_set(err, PX_CONFIG, "the command is empty");
-	else
-		rc = 0;
-out:
-	px_buf_clear(&word);
-	if (rc == -1)
-		px_command_clear(out);
-	return rc;
-}
-
-void
-px_command_clear(struct px_command *command)
-{
-	for (size_t i = 0; command->argv != NULL && command->argv[i] != NULL; i++)
-		free(command->argv[i]);
-	free(command->argv);
-	command->argv = NULL;
 }
 
 /* A program that runs. A pipe is -1 once it is at its end. */
@@ -182,7 +62,7 @@ enum stop { RUNS_ON, DONE, TIMED_OUT, TOO_LARGE, CALLER_GONE, BROKEN };
  * standard streams first, since with a stream of ours closed one of them may have its number.
  */
 static void
-become_program(const struct px_command *command, int out, int err, int start)
+become_program(const struct px_command *command, char *const *environment, pid_t parent, int out, int err, int start)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int streams[] = { null, out, err };
@@ -197,13 +77,15 @@ become_program(const struct px_command *command, int out, int err, int start)
 			goto fail;
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent)
+		_exit(127);
 	for (int number = 1; number < NSIG; number++)
 		(void)signal(number, SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	/* What we were given without close-on-exec is not for it. */
 	(void)close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
-	(void)execve(command->argv[0], command->argv, environ);
+	(void)execve(command->argv[0], command->argv, environment);
 fail:
 	failed = errno;
 	if (write(start, &failed, sizeof(failed)) == -1)
@@ -211,13 +93,41 @@ fail:
 	_exit(127);
 }
 
+/*
+ * This process's environment, whose strings it borrows, but with the system folders for PATH: what a program finds is not to
+ * depend on whether cron, a timer or a person started the flush. NULL for want of memory.
+ */
+static char **
+make_environment(void)
+{
+	static char path[] = "PATH=" PROC_FOLDERS;
+	char **environment;
+	size_t count = 0;
+	size_t kept = 0;
+
+	while (environ[count] != NULL)
+		count++;
+	environment = calloc(count + 2, sizeof(environment[0]));
+	if (environment == NULL)
+		return NULL;
+	environment[kept++] = path;
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(environ[i], path, strlen("PATH=")) != 0)
+			environment[kept++] = environ[i];
+	return environment;
+}
+
 /* On -1 with errno nothing is left open. */
 static int
 start_child(struct child *child, const struct px_command *command)
 {
 	int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	char **environment = make_environment();
+	pid_t parent = getpid();
 	int failed;
 
+	if (environment == NULL)
+		return -1;
 	for (int i = 0; i < 3; i++)
 		if (pipe2(pipes[i], O_CLOEXEC) == -1)
 			goto fail;
@@ -225,22 +135,24 @@ start_child(struct child *child, const struct px_command *command)
 	if (child->pid == -1)
 		goto fail;
 	if (child->pid == 0)
-		become_program(command, pipes[0][1], pipes[1][1], pipes[2][1]);
+		become_program(command, environment, parent, pipes[0][1], pipes[1][1], pipes[2][1]);
+	free(environment);
 	/* Both sides do it, so that neither has to wait for the other. */
 	(void)setpgid(child->pid, child->pid);
 	child->out = pipes[0][0];
 	child->err = pipes[1][0];
 	child->start = pipes[2][0];
 	for (int i = 0; i < 3; i++) {
-		close_fd(&pipes[i][1]);
+		px_proc_close(&pipes[i][1]);
 		(void)fcntl(pipes[i][0], F_SETFL, O_NONBLOCK);
 	}
 	return 0;
 fail:
 	failed = errno;
+	free(environment);
 	for (int i = 0; i < 3; i++) {
-		close_fd(&pipes[i][0]);
-		close_fd(&pipes[i][1]);
+		px_proc_close(&pipes[i][0]);
+		px_proc_close(&pipes[i][1]);
 	}
 	errno = failed;
 	return -1;
@@ -258,7 +170,7 @@ read_now(int *fd, char *bytes, size_t size)
 	if (count == -1 && errno == EAGAIN)
 		return -1;
 	if (count <= 0)
-		close_fd(fd);
+		px_proc_close(fd);
 	return count > 0 ? count : 0;
 }
 
@@ -286,7 +198,7 @@ drain(struct child *child, struct px_buf *out, int64_t until_ms)
 		px_buf_add(out, chunk, (size_t)count);
 		if (out->failed)
 			stop = fits ? BROKEN : TOO_LARGE;
-		else if (monotonic_ms() >= until_ms)
+		else if (px_proc_monotonic_ms() >= until_ms)
 			stop = TIMED_OUT;
 		if (stop != RUNS_ON)
 			break;
@@ -321,7 +233,7 @@ wait_for_child(const struct child *child, int watched, int64_t until_ms)
 		{ .fd = watched, .events = POLLRDHUP },
 	};
 	bool all_closed = child->out == -1 && child->err == -1 && child->start == -1;
-	int64_t wait_ms = until_ms - monotonic_ms();
+	int64_t wait_ms = until_ms - px_proc_monotonic_ms();
 	int64_t most_ms = all_closed ? LOOK_CLOSED_MS : LOOK_MS;
 
 	if (wait_ms <= 0)
@@ -354,15 +266,15 @@ static void
 end_child(struct child *child)
 {
 	const struct timespec step = { 0, 1000000 };
-	int64_t until_ms = monotonic_ms() + REAP_MS;
+	int64_t until_ms = px_proc_monotonic_ms() + PROC_REAP_MS;
 
 	(void)kill(-child->pid, SIGKILL);
 	(void)kill(child->pid, SIGKILL);
-	close_fd(&child->out);
-	close_fd(&child->err);
-	close_fd(&child->start);
+	px_proc_close(&child->out);
+	px_proc_close(&child->err);
+	px_proc_close(&child->start);
 	/* What hangs inside the kernel can't be waited for. */
-	while (waitpid(child->pid, NULL, WNOHANG) == 0 && monotonic_ms() < until_ms)
+	while (waitpid(child->pid, NULL, WNOHANG) == 0 && px_proc_monotonic_ms() < until_ms)
 		(void)nanosleep(&step, NULL);
 }
 
@@ -424,9 +336,8 @@ judge(const struct child *child, const char *program, enum stop stop, int64_t ti
 	return -1;
 }
 
-/* px_proc_run, which ends too when the other end of the socket ${watched} is closed. */
-static int
-run(const struct px_command *command, int watched, int64_t timeout_ms, struct px_buf *out, struct px_err *err)
+int
+px_proc_run_for(const struct px_command *command, int watched, int64_t timeout_ms, struct px_buf *out, struct px_err *err)
 {
 	struct child child = { .out = -1, .err = -1, .start = -1 };
 	int64_t until_ms;
@@ -434,7 +345,7 @@ run(const struct px_command *command, int watched, int64_t timeout_ms, struct px
 	enum stop stop;
 	int rc;
 
-	if (__builtin_add_overflow(monotonic_ms(), timeout_ms, &until_ms))
+	if (__builtin_add_overflow(px_proc_monotonic_ms(), timeout_ms, &until_ms))
 		until_ms = INT64_MAX;
 	if (start_child(&child, command) == -1)
 		return px_err_set_errno(err, PX_LATER, errno, "cannot run '%s'", command->argv[0]);
@@ -449,186 +360,5 @@ run(const struct px_command *command, int watched, int64_t timeout_ms, struct px
 int
 px_proc_run(const struct px_command *command, int64_t timeout_ms, struct px_buf *out, struct px_err *err)
 {
-	return run(command, -1, timeout_ms, out, err);
-}
-
-struct px_helper {
-	pid_t pid;
-	int fd;		/* -1 once something went wrong between the two: what comes next could not be told apart */
-};
-
-/* What goes over the socket, between two processes of the same program. */
-struct request {
-	uint64_t index;
-	uint64_t max_bytes;
-	int64_t timeout_ms;
-};
-
-struct reply {
-	uint64_t len;		/* bytes of output that follow */
-	struct px_err err;	/* PX_OK: it went well */
-};
-
-/* All of ${len} bytes, or -1. */
-static int
-send_all(int fd, const void *bytes, size_t len)
-{
-	const char *at = bytes;
-
-	while (len > 0) {
-		ssize_t count = send(fd, at, len, MSG_NOSIGNAL);
-
-		if (count == -1 && errno == EINTR)
-			continue;
-		if (count <= 0)
-			return -1;
-		at += count;
-		len -= (size_t)count;
-	}
-	return 0;
-}
-
-/* All of ${len} bytes before ${until_ms}, or -1. */
-static int
-receive_all(int fd, void *bytes, size_t len, int64_t until_ms)
-{
-	char *at = bytes;
-
-	while (len > 0) {
-		struct pollfd ready = { .fd = fd, .events = POLLIN };
-		int64_t wait_ms = until_ms - monotonic_ms();
-		ssize_t count;
-
-		if (wait_ms <= 0)
-			return -1;
-		if (poll(&ready, 1, (int)(wait_ms < INT_MAX ? wait_ms : INT_MAX)) <= 0)
-			continue;
-		count = recv(fd, at, len, MSG_DONTWAIT);
-		if (count == -1 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (count <= 0)
-			return -1;
-		at += count;
-		len -= (size_t)count;
-	}
-	return 0;
-}
-
-/* Serves until the other end is closed. The other process has less rights than this one: nothing of its is believed. */
-static void
-serve(int fd, const struct px_command *const *commands, size_t count)
-{
-	struct request request;
-
-	while (receive_all(fd, &request, sizeof(request), INT64_MAX) == 0) {
-		struct px_buf out = PX_BUF(request.max_bytes < HELPER_OUTPUT_MAX ? (size_t)request.max_bytes : HELPER_OUTPUT_MAX);
-		struct reply reply;
-		int sent;
-
-		memset(&reply, 0, sizeof(reply));
-		if (request.index >= count || commands[request.index]->argv == NULL)
-			(void)px_err_set(&reply.err, PX_BUG, "the helper has no such command");
-		else if (run(commands[request.index], fd, request.timeout_ms, &out, &reply.err) == 0)
-			reply.err.code = PX_OK;
-		reply.len = out.len;
-		sent = send_all(fd, &reply, sizeof(reply));
-		if (sent == 0)
-			sent = send_all(fd, px_buf_text(&out), out.len);
-		px_buf_wipe(&out);
-		if (sent == -1)
-			return;
-	}
-}
-
-/* The helper's side of px_helper_start. The socket becomes the only descriptor beside the standard streams. */
-static void
-become_helper(int ends[2], pid_t parent, const struct px_command *const *commands, size_t count)
-{
-	int kept = STDERR_FILENO + 1;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(0);
-	(void)close(ends[0]);
-	if (ends[1] != kept && dup3(ends[1], kept, O_CLOEXEC) == -1)
-		_exit(1);
-	if (ends[1] < kept)
-		(void)close(ends[1]);
-	if (close_range((unsigned)kept + 1, UINT_MAX, 0) == -1)
-		for (long other = kept + 1; other < sysconf(_SC_OPEN_MAX); other++)
-			(void)close((int)other);
-	serve(kept, commands, count);
-	_exit(0);
-}
-
-int
-px_helper_start(struct px_helper **out, const struct px_command *const *commands, size_t count, struct px_err *err)
-{
-	struct px_helper *helper = calloc(1, sizeof(*helper));
-	pid_t parent = getpid();
-	int ends[2];
-
-	if (helper == NULL)
-		return px_err_set(err, PX_BUG, "no memory");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == -1) {
-		free(helper);
-		return px_err_set_errno(err, PX_BUG, errno, "cannot start the helper");
-	}
-	helper->pid = fork();
-	if (helper->pid == 0)
-		become_helper(ends, parent, commands, count);
-	(void)close(ends[1]);
-	helper->fd = ends[0];
-	if (helper->pid == -1) {
-		(void)px_err_set_errno(err, PX_BUG, errno, "cannot start the helper");
-		(void)close(ends[0]);
-		free(helper);
-		return -1;
-	}
-	*out = helper;
-	return 0;
-}
-
-int
-px_helper_run(struct px_helper *helper, size_t index, int64_t timeout_ms, struct px_buf *out, struct px_err *err)
-{
-	struct request request = { index, out->max - out->len, timeout_ms };
-	struct reply reply;
-	int64_t until_ms;
-	char *room = NULL;
-
-	if (__builtin_add_overflow(monotonic_ms() + HELPER_GRACE_MS, timeout_ms, &until_ms))
-		until_ms = INT64_MAX;
-	if (helper->fd == -1 || send_all(helper->fd, &request, sizeof(request)) == -1 ||
-	    receive_all(helper->fd, &reply, sizeof(reply), until_ms) == -1 || reply.len > request.max_bytes)
-		goto fail;
-	if (reply.len > 0)
-		room = px_buf_reserve(out, (size_t)reply.len);
-	if (reply.len > 0 && (room == NULL || receive_all(helper->fd, room, (size_t)reply.len, until_ms) == -1))
-		goto fail;
-	px_buf_used(out, (size_t)reply.len);
-	if (reply.err.code == PX_OK)
-		return 0;
-	*err = reply.err;
-	return -1;
-fail:
-	close_fd(&helper->fd);
-	px_buf_rewind(out, out->len);
-	return px_err_set(err, PX_LATER, "the helper that runs commands does not answer");
-}
-
-void
-px_helper_stop(struct px_helper *helper)
-{
-	const struct timespec step = { 0, 1000000 };
-	int64_t until_ms = monotonic_ms() + REAP_MS + HELPER_GRACE_MS;
-
-	if (helper == NULL)
-		return;
-	/* This is its sign to end; a signal may not be allowed any more. */
-	close_fd(&helper->fd);
-	while (waitpid(helper->pid, NULL, WNOHANG) == 0 && monotonic_ms() < until_ms)
-		(void)nanosleep(&step, NULL);
-	free(helper);
+	return px_proc_run_for(command, -1, timeout_ms, out, err);
 }

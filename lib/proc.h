@@ -29,7 +29,8 @@ void px_command_clear(struct px_command *command);
  * -1 with PX_LATER and one line that says why (with the start of stderr where it gave one): could not start, exit status
  * not 0, a signal, not done after ${timeout_ms}, more output than the limit. Whatever happens, when this returns every
  * process of the group that is still there was sent SIGKILL and no pipe is left open. A program that ends while a
- * child of it keeps the pipe open does not delay past ${timeout_ms}.
+ * child of it keeps the pipe open does not delay past ${timeout_ms}. Its environment is that of this process, but PATH,
+ * which is the system folders.
  */
 int px_proc_run(const struct px_command *command, int64_t timeout_ms, struct px_buf *out, struct px_err *err) PX_MUST_CHECK;
 

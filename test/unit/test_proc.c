@@ -304,6 +304,34 @@ a_program_starts_clean(void **state)
 	px_buf_clear(&out);
 }
 
+/* Its environment is ours, but for a PATH that nobody chose. */
+static void
+a_program_gets_the_system_folders_as_path(void **state)
+{
+	static const char *const paths[] = { "/nonexistent", "", NULL };
+	struct px_command command;
+	struct px_err err;
+
+	(void)state;
+	assert_int_equal(setenv("PX_TEST_OTHER", "kept", 1), 0);
+	assert_int_equal(px_command_parse(&command, "env", &err), 0);
+	for (size_t i = 0; i < COUNT(paths); i++) {
+		struct px_buf out = PX_BUF(1 << 20);
+		const char *path;
+
+		assert_int_equal(paths[i] != NULL ? setenv("PATH", paths[i], 1) : unsetenv("PATH"), 0);
+		if (px_proc_run(&command, 5000, &out, &err) == -1)
+			fail_msg("%s", err.text);
+		path = strstr(px_buf_text(&out), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n");
+		assert_ptr_equal(path, px_buf_text(&out));
+		assert_null(strstr(path + 1, "\nPATH="));
+		assert_non_null(strstr(path, "\nPX_TEST_OTHER=kept\n"));
+		px_buf_clear(&out);
+	}
+	px_command_clear(&command);
+	assert_int_equal(setenv("PATH", "/usr/bin:/bin", 1), 0);
+}
+
 static void
 a_program_starts_with_default_signals(void **state)
 {
@@ -559,6 +587,7 @@ main(void)
 		cmocka_unit_test(a_program_that_went_away_is_told),
 		cmocka_unit_test(the_whole_group_is_killed),
 		cmocka_unit_test(a_program_starts_clean),
+		cmocka_unit_test(a_program_gets_the_system_folders_as_path),
 		cmocka_unit_test(a_program_starts_with_default_signals),
 		cmocka_unit_test(closed_streams_do_not_mix_up_pipes),
 		cmocka_unit_test(a_helper_runs_its_commands_again_and_again),
