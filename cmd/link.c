@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "link.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -16,12 +12,18 @@
 #define SECRET_MAX 65536
 #define PEM_MAX (4 << 20)
 #define TOKEN_TIMEOUT_MS 30000
-#define POST_LIMIT_MS (10 * 60 * 1000)	/* no run is to last longer, whatever the time-out says */
+#define WAIT_LIMIT_MS (10 * 60 * 1000)	/* no run is to last longer, whatever the time-out says */
 #define MONIT_STATUS_PATH "/_status?format=text"
 
 static int post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err);
 static int renew_token(void *arg, struct px_err *err);
 static void set_compressing(void *arg, bool compressing);
+
+static int64_t
+at_most(int64_t timeout_ms, int64_t limit_ms)
+{
+	return timeout_ms < limit_ms ? timeout_ms : limit_ms;
+}
 
 static const char *
 or_null(const char *text)
@@ -45,7 +47,7 @@ read_named(const char *key, const char *path, enum px_file_trust trust, struct p
 	return 0;
 }
 
-/* A password is the first line of its file. */
+/* A password is the first line of its file, without a NUL, behind which it would be cut. */
 static int
 read_password(const char *key, const char *path, struct px_buf *out, struct px_err *err)
 {
@@ -60,6 +62,8 @@ read_password(const char *key, const char *path, struct px_buf *out, struct px_e
 		px_buf_rewind(out, (size_t)(end - out->data));
 	if (out->len == 0)
 		return px_err_set(err, PX_CONFIG, "%s: '%s' is empty", key, path);
+	if (strlen(px_buf_text(out)) != out->len)
+		return px_err_set(err, PX_CONFIG, "%s: '%s' is no text", key, path);
 	return 0;
 }
 
@@ -71,10 +75,12 @@ read_files(struct link *link, bool posts, bool asks, struct px_err *err)
 
 	if (asks && read_password("[snapshot] password_file", config->snapshot.password_file, &link->monit_password, err) == -1)
 		return -1;
+	if ((posts || (asks && config->snapshot.source == PX_SOURCE_HTTP)) &&
+	    read_named("[upstream] ca_file", config->upstream.ca_file, PX_FILE_ANY, &link->ca, err) == -1)
+		return -1;
 	if (!posts)
 		return 0;
-	if (read_named("[upstream] ca_file", config->upstream.ca_file, PX_FILE_ANY, &link->ca, err) == -1 ||
-	    read_named("[upstream] client_cert", config->upstream.client_cert, holds_key ? PX_FILE_SECRET : PX_FILE_ANY,
+	if (read_named("[upstream] client_cert", config->upstream.client_cert, holds_key ? PX_FILE_SECRET : PX_FILE_ANY,
 	    &link->client_cert, err) == -1 ||
 	    read_named("[upstream] client_key", config->upstream.client_key, PX_FILE_SECRET, &link->client_key, err) == -1 ||
 	    read_password("[upstream] proxy_password_file", config->upstream.proxy_password_file, &link->proxy_password, err) == -1)
@@ -84,24 +90,6 @@ read_files(struct link *link, bool posts, bool asks, struct px_err *err)
 	if (config->upstream.auth == PX_AUTH_BEARER)
 		return read_named("[upstream] token_file", config->upstream.token_file, PX_FILE_SECRET, &link->token, err);
 	return 0;
-}
-
-static bool
-socket_may_be_opened(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	bool opened;
-	int fd;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return false;
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1)
-		return false;
-	opened = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
-	(void)close(fd);
-	return opened;
 }
 
 /* A program that isn't there is Monit's trouble, not the configuration's: the snapshot tells it. */
@@ -230,7 +218,7 @@ open_http(struct link *link, struct px_err *err)
 	struct px_http_options options = {
 		.url = link->url,
 		.user_agent = "px-status/" PX_VERSION,
-		.timeout_ms = config->upstream.timeout_ms < POST_LIMIT_MS ? config->upstream.timeout_ms : POST_LIMIT_MS,
+		.timeout_ms = at_most(config->upstream.timeout_ms, WAIT_LIMIT_MS),
 		.connect_timeout_ms = config->upstream.connect_timeout_ms,
 		.allow_plain_http = strncmp(link->url, "http://", strlen("http://")) == 0,	/* checked by config */
 		.gzip = link->upstream.compresses,
@@ -289,18 +277,21 @@ static int
 ask_by_http(const struct link *link, const char *url, const char *unix_socket, struct px_buf *text, struct px_err *err)
 {
 	const struct px_config *config = link->config;
+	int64_t timeout_ms = at_most(config->snapshot.timeout_ms, WAIT_LIMIT_MS);
 	char whole[2 * PX_CONFIG_TEXT_MAX];
 	struct px_http_options options = {
 		.url = whole,
 		.user_agent = "px-status/" PX_VERSION,
-		.timeout_ms = config->snapshot.timeout_ms,
-		.connect_timeout_ms = config->snapshot.timeout_ms,
-		.allow_plain_http = true,
+		.timeout_ms = timeout_ms,
+		.connect_timeout_ms = timeout_ms,
+		.allow_plain_http = true,	/* checked by config */
+		.ca = link->ca.len > 0 ? &link->ca : NULL,
 		.unix_socket = unix_socket,
 		.user = or_null(config->snapshot.user),
 		.password = px_buf_text(&link->monit_password),
 	};
 	struct px_http *http = NULL;
+	struct px_err said;
 	int rc;
 
 	if (px_config_join_url(url, MONIT_STATUS_PATH, whole, sizeof(whole), err) == -1)
@@ -309,28 +300,63 @@ ask_by_http(const struct link *link, const char *url, const char *unix_socket, s
 	if (rc == 0)
 		rc = px_http_get(http, text, err);
 	px_http_close(http);
-	return rc;
+	if (rc == 0 || err->code != PX_DENIED)
+		return rc;
+	said = *err;
+	return px_err_set(err, PX_LATER, "%s; look at [snapshot] user and password_file", said.text);
+}
+
+static int
+ask_by_socket(const struct link *link, struct px_buf *text, struct px_err *err)
+{
+	return ask_by_http(link, "http://localhost", link->config->snapshot.socket, text, err);
+}
+
+static int
+ask_by_command(struct link *link, struct px_buf *text, struct px_err *err)
+{
+	if (link->commands[LINK_MONIT].argv == NULL)
+		return px_err_set(err, PX_LATER, "%s", link->missing);
+	return run_command(link, LINK_MONIT, at_most(link->config->snapshot.timeout_ms, WAIT_LIMIT_MS), text, err);
+}
+
+/* A socket that is not there, nobody's or not for us leaves the command; when that does no better both are told. */
+static int
+ask_by_either(struct link *link, struct px_buf *text, struct px_err *err)
+{
+	struct px_err by_socket;
+
+	if (ask_by_socket(link, text, err) == 0)
+		return 0;
+	if (err->code != PX_ABSENT)
+		return -1;
+	by_socket = *err;
+	return ask_by_command(link, text, err) == 0 ? 0 : px_err_prefix(err, "%s; and by command", by_socket.text);
+}
+
+static int
+ask(struct link *link, struct px_buf *text, struct px_err *err)
+{
+	switch ((enum px_source)link->config->snapshot.source) {
+	case PX_SOURCE_SOCKET:
+		return ask_by_socket(link, text, err);
+	case PX_SOURCE_HTTP:
+		return ask_by_http(link, link->config->snapshot.url, NULL, text, err);
+	case PX_SOURCE_COMMAND:
+		return ask_by_command(link, text, err);
+	case PX_SOURCE_AUTO:
+		break;
+	}
+	return ask_by_either(link, text, err);
 }
 
 int
 link_ask_monit(void *arg, struct px_buf *text, struct px_err *err)
 {
 	struct link *link = arg;
-	const struct px_config *config = link->config;
 
-	switch ((enum px_source)config->snapshot.source) {
-	case PX_SOURCE_SOCKET:
-		return ask_by_http(link, "http://localhost", config->snapshot.socket, text, err);
-	case PX_SOURCE_HTTP:
-		return ask_by_http(link, config->snapshot.url, NULL, text, err);
-	case PX_SOURCE_AUTO:
-		if (socket_may_be_opened(config->snapshot.socket))
-			return ask_by_http(link, "http://localhost", config->snapshot.socket, text, err);
-		break;
-	case PX_SOURCE_COMMAND:
-		break;
-	}
-	if (link->commands[LINK_MONIT].argv == NULL)
-		return px_err_set(err, PX_LATER, "%s", link->missing);
-	return run_command(link, LINK_MONIT, config->snapshot.timeout_ms, text, err);
+	if (ask(link, text, err) == 0)
+		return 0;
+	err->code = PX_LATER;	/* whatever it was, it is Monit's and passes */
+	return -1;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -459,6 +460,22 @@ out:
 	return rc;
 }
 
+/* Why nothing was reached: curl names a host and a port even where a socket was meant, and keeps the system's word back. */
+static int
+tell_no_connection(const struct px_http *http, const char *from, const char *said, struct px_err *err)
+{
+	const char *path = http->options.unix_socket;
+	long number = info(http, CURLINFO_OS_ERRNO);
+	struct stat st;
+
+	if (path != NULL && stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return px_err_set(err, PX_ABSENT, "cannot connect to '%s': it is not a socket", from);
+	if (number != 0)
+		return px_err_set_errno(err, PX_ABSENT, (int)number, "cannot connect to '%s'", from);
+	/* Of a socket whose queue is full curl knows nothing to say. */
+	return px_err_set(err, PX_ABSENT, "cannot connect to '%s': %s", from, path != NULL ? "it takes no connection now" : said);
+}
+
 int
 px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
 {
@@ -466,19 +483,26 @@ px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
 	size_t len_before = out->len;
 	struct exchange exchange = { .body = out };
 	char why[256];
+	long status;
 	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
 
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
-	if (code == CURLE_OK && info(http, CURLINFO_RESPONSE_CODE) == 200)
+	status = info(http, CURLINFO_RESPONSE_CODE);
+	if (code == CURLE_OK && status == 200)
 		return 0;
+	px_buf_rewind(out, len_before);
 	tell_failure(http, code, &exchange, why, sizeof(why));
+	if (code == CURLE_COULDNT_CONNECT)
+		return tell_no_connection(http, from, why, err);
 	if (exchange.body_cut)
 		(void)snprintf(why, sizeof(why), "more than %zu bytes", out->max - len_before);
 	else if (code == CURLE_OK)
-		(void)snprintf(why, sizeof(why), "it answered with status %ld", info(http, CURLINFO_RESPONSE_CODE));
-	px_buf_rewind(out, len_before);
-	return px_err_set(err, PX_LATER, "cannot read '%s': %s", from, why);
+		(void)snprintf(why, sizeof(why), "it answered with status %ld", status);
+	else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+		(void)snprintf(why, sizeof(why), exchange.header_bytes == 0 ? "it does not answer in HTTP" : "its headers break off");
+	return px_err_set(err, code == CURLE_OK && (status == 401 || status == 403) ? PX_DENIED : PX_LATER, "cannot read '%s': %s",
+	    from, why);
 }

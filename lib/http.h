@@ -55,8 +55,8 @@ void px_http_set_gzip(struct px_http *http, bool gzip);
 int px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Gets the URL, appending at most ${out}'s limit. -1 with PX_LATER and why: no connection, time-out, status other than 200,
- * more than the limit.
+ * Gets the URL, appending at most ${out}'s limit. -1 with what was asked and why: PX_ABSENT when it could not be connected to,
+ * PX_DENIED for status 401 and 403, else PX_LATER (time-out, another status than 200, half an answer, more than the limit).
  */
 int px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err) PX_MUST_CHECK;
 

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Snapshots: what Monit's status becomes, when one is taken, and Monit that can't be asked."""
+"""Snapshots: what Monit's status becomes, and when one is taken."""
 import re
-import socket
-import threading
 import time
 
 import pytest
 
-from harness import CONFIG, FIXTURES, RFC3339, UUID_V7
+from harness import FIXTURES, RFC3339, UUID_V7
 
 STATUS = sorted((FIXTURES / "status").glob("*.txt"))
 TYPES = {"System": "system", "Process": "process", "File": "file", "Fifo": "fifo", "Directory": "directory",
@@ -236,77 +234,6 @@ def test_snapshots_are_taken_during_a_back_off(device, upstream):
     assert len(upstream.requests) == 1 and [item["kind"] for item in device.list()] == ["snapshot", "snapshot"]
 
 
-def test_how_the_command_is_split(device, upstream):
-    asking(device, upstream, "%s 'a b' \"c 'd'\" e$HOME * '' f'g'" % device.monit_that(
-        'for one; do echo "<$one>"; done >%s/args; cat >>%s/args' % (device.folder, device.folder)))
-    device.flush("--now").ended(0)
-    assert (device.folder / "args").read_text().split("\n")[:5] == ["<a b>", "<c 'd'>", "<e$HOME>", "<*>", "<>"]
-
-
-def test_a_program_is_looked_up_in_the_system_folders_only(device, upstream):
-    device.file("monit-elsewhere", "#!/bin/sh\ntouch %s/ran\n" % device.folder, 0o755)
-    device.env["PATH"] = "%s:%s" % (device.folder, device.env["PATH"])
-    snapshot = taken(device, upstream, "monit-elsewhere")
-    assert snapshot["monit"]["reachable"] is False and not (device.folder / "ran").exists()
-
-
-# -- Monit that can't be asked
-
-@pytest.mark.parametrize("script, said", [
-    ("echo 'monit: the monit daemon is not running' >&2; exit 1", "daemon is not running"),
-    ("exit 1", ""),
-    ("kill -9 $$", ""),
-    ("cat <<end\n%s\nend\nexit 1" % SHORT, ""),
-    ("true", ""),
-    ("echo; echo", ""),
-    ("echo words that are no status", ""),
-    ("head -c 100000 /dev/urandom", ""),
-    ("sleep 60", ""),
-    ("cat <<end\n%s\nend\nsleep 60" % SHORT, ""),
-    ("echo x; exec sleep 60 >&-", ""),
-    ("trap '' TERM INT HUP; while :; do sleep 1; done", ""),
-    ("head -c 100000000 /dev/zero | tr '\\0' x", ""),
-    ("yes \"Process 'p'\"", ""),
-], ids=lambda value: value[:40])
-def test_a_snapshot_says_that_monit_was_not_to_be_asked(device, upstream, script, said):
-    began = time.monotonic()
-    snapshot = taken(device, upstream, device.monit_that(script), timeout="1s")
-    assert time.monotonic() - began < 5
-    assert snapshot["monit"]["reachable"] is False and snapshot["monit"]["error"]
-    assert set(snapshot["monit"]) == {"reachable", "error"}
-    assert said in snapshot["monit"]["error"]
-    assert set(snapshot) == {"id", "seq", "time", "boot_id", "uptime_ms", "monit"}
-
-
-@pytest.mark.parametrize("command", ["/nonexistent/monit -B status", "no-such-monit status", "/etc/hostname", "/tmp"])
-def test_a_monit_that_is_not_there(device, upstream, command):
-    snapshot = taken(device, upstream, command)
-    assert snapshot["monit"]["reachable"] is False
-    assert command.split()[0] in snapshot["monit"]["error"]
-
-
-def test_a_child_that_keeps_the_pipe_open_delays_nobody(device, upstream):
-    script = "cat <<end\n%s\nend\nsleep 60 &" % SHORT
-    began = time.monotonic()
-    taken(device, upstream, device.monit_that(script), timeout="1s")
-    assert time.monotonic() - began < 5
-
-
-def test_nothing_of_a_command_is_left_running(device, upstream):
-    taken(device, upstream, device.monit_that("echo $$ >%s/pid; sleep 60 & sleep 60" % device.folder), timeout="1s")
-    pid = int((device.folder / "pid").read_text())
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        try:
-            with open("/proc/%d/stat" % pid, encoding="ascii") as source:
-                if source.read().rsplit(") ", 1)[1][0] == "Z":
-                    return
-        except OSError:
-            return
-        time.sleep(0.05)
-    pytest.fail("the command still runs")
-
-
 def test_a_huge_status_is_not_a_huge_snapshot(device, upstream):
     """More than 4 MiB of services: what can't be a document says so."""
     script = """printf 'Monit 5.33.0 uptime: 3m\\n\\n'
@@ -314,88 +241,3 @@ def test_a_huge_status_is_not_a_huge_snapshot(device, upstream):
         head -c 6000 /dev/zero | tr '\\0' x; printf '\\n\\n'; i=$((i + 1)); done"""
     snapshot = taken(device, upstream, device.monit_that(script))
     assert snapshot["monit"]["reachable"] is False and "services" not in snapshot
-
-
-# -- by HTTP
-
-def monit_http(answer, path=None):
-    """Monit's HTTP interface, in so far as it is asked; returns where it is, and what it was asked."""
-    listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(path or ("127.0.0.1", 0))
-    listener.listen(4)
-    asked = []
-
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                data = b""
-                while b"\r\n\r\n" not in data:
-                    piece = connection.recv(65536)
-                    if not piece:
-                        break
-                    data += piece
-                if data:
-                    asked.append(data.decode("latin-1"))
-                    connection.sendall(answer)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return listener, asked
-
-
-def http(status, body):
-    return b"HTTP/1.0 %s\r\nServer: monit 5.33.0\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
-        status, len(body), body)
-
-
-@pytest.mark.parametrize("source", ["http", "socket", "auto"])
-def test_the_http_interface(device, upstream, source):
-    body = (FIXTURES / "status" / "5.33.0-http-colours.txt").read_bytes()
-    path = str(device.folder / "m.sock") if source != "http" else None
-    listener, asked = monit_http(http(b"200 OK", body), path)
-    where = {"socket": path} if path else {"url": "http://127.0.0.1:%d" % listener.getsockname()[1]}
-    device.configure(upstream, snapshot={"enabled": "yes", "source": source, "command": device.monit_that_prints(SHORT), "user": "ro",
-                                         "password_file": device.file("password", "ro\n"), **where})
-    device.flush("--now").ended(0)
-    listener.close()
-    snapshot = upstream.requests[0].body["stats"][0]
-    assert snapshot["monit"]["version"] == "5.33.0" and snapshot["summary"]["total"] == 40
-    assert "\\u001b[" not in str(snapshot["services"]) and device.monit_calls() == []
-    assert asked[0].startswith("GET /_status") and "Authorization: Basic cm86cm8=" in asked[0]
-
-
-def test_auto_without_a_socket_is_the_command(device, upstream):
-    assert taken(device, upstream, device.monit_that_prints(SHORT), source="auto",
-                 socket=device.folder / "none.sock")["monit"]["version"] == "5.33.0"
-
-
-@pytest.mark.parametrize("answer", [
-    http(b"401 Unauthorized", b"no"), http(b"500 Oops", SHORT.encode()), http(b"302 Found", SHORT.encode()), b"garbage\r\n\r\n",
-    http(b"200 OK", b"<html>no status</html>"), b"HTTP/1.0 200 OK\r\nContent-Length: 5000\r\n\r\n" + SHORT.encode(),
-], ids=lambda answer: answer[:20].decode())
-def test_an_http_interface_that_does_not_answer_well(device, upstream, answer):
-    listener, _ = monit_http(answer)
-    device.configure(upstream, snapshot={"enabled": "yes", "source": "http", "timeout": "2s",
-                                         "url": "http://127.0.0.1:%d" % listener.getsockname()[1]})
-    device.flush("--now").ended(0)
-    listener.close()
-    snapshot = upstream.requests[0].body["stats"][0]
-    assert snapshot["monit"]["reachable"] is False and snapshot["monit"]["error"]
-
-
-@pytest.mark.parametrize("source", ["http", "socket"])
-def test_nobody_answers(device, upstream, source):
-    device.configure(upstream, snapshot={"enabled": "yes", "source": source, "url": "http://127.0.0.1:9",
-                                         "socket": device.folder / "none.sock"})
-    device.flush("--now").ended(0)
-    assert upstream.requests[0].body["stats"][0]["monit"]["reachable"] is False
-
-
-def test_a_password_that_others_may_read(device, upstream):
-    secret = device.file("password", "hunter2\n", 0o644)
-    device.configure(upstream, snapshot={"enabled": "yes", "source": "http", "user": "ro", "password_file": secret})
-    result = device.flush("--now").ended(CONFIG)
-    assert str(secret) in result.err and "hunter2" not in result.err

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TLS: real certificates, made for the test."""
 import pathlib
+import re
 import shutil
 import ssl
 import subprocess
@@ -187,3 +188,19 @@ def test_files_that_are_of_no_use(device, serve, certificates, key, content):
     result = device.flush("--now").ended(CONFIG)
     assert str(path) in result.err or key in result.err
     assert server.requests == [] and device.stats()["pending"] == 1
+
+
+def test_monit_behind_tls(device, upstream, serve, certificates):
+    """Verified as upstream is: by the system's store, or by ca_file."""
+    status = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
+    for pair, authority, said in ((certificates.good, certificates.ours, None), (certificates.good, None, "certificate"),
+                                  (certificates.good, certificates.other, "certificate"), (certificates.expired, certificates.ours, "expired"),
+                                  (certificates.elsewhere, certificates.ours, "name|match")):
+        monit = serve(pair)
+        monit.default = {"body": status, "headers": {"Content-Type": "text/plain"}}
+        device.configure(upstream, snapshot={"enabled": "yes", "source": "http", "url": monit.url, "timeout": "5s"},
+                         upstream={"url": upstream.url, "ca_file": authority.certificate if authority else None})
+        device.flush("--now").ended(0)
+        answer = upstream.requests[-1].body["stats"][0]["monit"]
+        assert answer["reachable"] is (said is None) and len(monit.requests) == (1 if said is None else 0)
+        assert said is None or re.search(said, answer["error"]), answer

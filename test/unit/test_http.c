@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -778,15 +779,21 @@ gets(void **state)
 		size_t max;
 		const char *text;	/* NULL: it fails */
 		const char *why;
+		enum px_code code;
 	} rows[] = {
-		{ "ok", { TEXT("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nMonit 5.33.0"), CLOSE, false }, 12, "Monit 5.33.0", NULL },
-		{ "too much", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit 5.33.0"), CLOSE, false }, 11, NULL, "more than 11 bytes" },
-		{ "short", { TEXT("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nMonit"), CLOSE, false }, 100, NULL, NULL },
-		{ "401", { TEXT("HTTP/1.0 401 Unauthorized\r\n\r\nno"), CLOSE, false }, 100, NULL, "status 401" },
-		{ "204", { TEXT("HTTP/1.0 204 No Content\r\n\r\n"), CLOSE, false }, 100, NULL, "status 204" },
-		{ "redirect", { TEXT("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n"), CLOSE, false }, 100, NULL, "status 302" },
-		{ "nothing", { TEXT(""), CLOSE, false }, 100, NULL, NULL },
-		{ "slow", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit"), HANG, false }, 100, NULL, "out" },
+		{ "ok", { TEXT("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nMonit 5.33.0"), CLOSE, false }, 12, "Monit 5.33.0", NULL, PX_OK },
+		{ "too much", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit 5.33.0"), CLOSE, false }, 11, NULL, "more than 11 bytes", PX_LATER },
+		{ "short", { TEXT("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nMonit"), CLOSE, false }, 100, NULL, "94 bytes", PX_LATER },
+		{ "401", { TEXT("HTTP/1.0 401 Unauthorized\r\n\r\nno"), CLOSE, false }, 100, NULL, "status 401", PX_DENIED },
+		{ "403", { TEXT("HTTP/1.0 403 Forbidden\r\n\r\nno"), CLOSE, false }, 100, NULL, "status 403", PX_DENIED },
+		{ "half a 401", { TEXT("HTTP/1.0 401 No\r\nContent-Length: 9\r\n\r\n"), CLOSE, false }, 100, NULL, "9 bytes", PX_LATER },
+		{ "204", { TEXT("HTTP/1.0 204 No Content\r\n\r\n"), CLOSE, false }, 100, NULL, "status 204", PX_LATER },
+		{ "redirect", { TEXT("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n"), CLOSE, false }, 100, NULL, "status 302", PX_LATER },
+		{ "nothing", { TEXT(""), CLOSE, false }, 100, NULL, "Empty reply", PX_LATER },
+		{ "no HTTP", { TEXT("SSH-2.0-OpenSSH_9.2\r\n"), CLOSE, false }, 100, NULL, "does not answer in HTTP", PX_LATER },
+		{ "half the headers", { TEXT("HTTP/1.0 200 OK\r\nServer: monit"), CLOSE, false }, 100, NULL, "headers break off", PX_LATER },
+		{ "endless headers", { TEXT("HTTP/1.0 200 OK\r\n"), REPEAT_HEADER, false }, 100, NULL, "more than 256 KiB", PX_LATER },
+		{ "slow", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit"), HANG, false }, 100, NULL, "out", PX_LATER },
 	};
 
 	(void)state;
@@ -823,7 +830,7 @@ gets(void **state)
 		if (rc != (rows[row].text != NULL ? 0 : -1) || out.data[0] != '>' ||
 		    strcmp(out.data + 1, rows[row].text != NULL ? rows[row].text : "") != 0)
 			fail_msg("%s: %d, '%s', '%s'", rows[row].name, rc, px_buf_text(&out), err.text);
-		if (rc == -1 && (err.code != PX_LATER || strstr(err.text, i % 2 == 0 ? server.url : address.sun_path) == NULL ||
+		if (rc == -1 && (err.code != rows[row].code || strstr(err.text, i % 2 == 0 ? server.url : address.sun_path) == NULL ||
 		    (rows[row].why != NULL && strstr(err.text, rows[row].why) == NULL)))
 			fail_msg("%s: code %d, '%s'", rows[row].name, (int)err.code, err.text);
 		expect_header(&server, "Authorization", "Basic bW9uaXQ6bQ==");
@@ -834,6 +841,52 @@ gets(void **state)
 		px_buf_clear(&out);
 		server_clear(&server);
 	}
+}
+
+/* What can't be connected to is named with the system's own reason, a socket by its path. */
+static void
+gets_from_nobody(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char folder[] = "/tmp/test_http.XXXXXX";
+	struct px_http_options options = { .url = "http://localhost/", .timeout_ms = TIMEOUT_MS, .connect_timeout_ms = TIMEOUT_MS,
+		.allow_plain_http = true, .unix_socket = address.sun_path };
+	static const struct {
+		int type;	/* of a socket that is bound and not listened at; 0: none, -1: a folder */
+		const char *why;
+	} rows[] = {
+		{ 0, "No such file or directory" },
+		{ SOCK_STREAM, "Connection refused" },
+		{ SOCK_DGRAM, "Protocol wrong type for socket" },
+		{ -1, "it is not a socket" },
+	};
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct px_http *http;
+		struct px_buf out = PX_BUF(100);
+		struct px_err err = { PX_OK, "" };
+		char expected[256];
+		int fd = -1;
+
+		(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%zu", folder, i);
+		(void)snprintf(expected, sizeof(expected), "cannot connect to '%s': %s", address.sun_path, rows[i].why);
+		if (rows[i].type > 0) {
+			fd = socket(AF_UNIX, rows[i].type | SOCK_CLOEXEC, 0);
+			assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+		} else if (rows[i].type == -1) {
+			assert_int_equal(mkdir(address.sun_path, 0700), 0);
+		}
+		http = open_client(&options);	/* which copies the path */
+		if (px_http_get(http, &out, &err) != -1 || err.code != PX_ABSENT || strcmp(err.text, expected) != 0)
+			fail_msg("row %zu: code %d, '%s'", i, (int)err.code, err.text);
+		px_http_close(http);
+		if (fd != -1)
+			(void)close(fd);
+		(void)remove(address.sun_path);
+	}
+	(void)rmdir(folder);
 }
 
 int
@@ -852,6 +905,7 @@ main(void)
 		cmocka_unit_test(refuses_options),
 		cmocka_unit_test(refuses_useless_certificates),
 		cmocka_unit_test(gets),
+		cmocka_unit_test(gets_from_nobody),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
