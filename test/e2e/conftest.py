@@ -78,13 +78,13 @@ def plain_user():
 
 @pytest.fixture
 def start_monit(device):
-    """A function that starts real Monit with these checks."""
+    """A function that starts real Monit with these checks, and another `set httpd` than usual where one is given."""
     if harness.MONIT is None:
         pytest.skip("monit is not installed")
     started = []
 
-    def start(checks, **env):
-        started.append(harness.Monit(device, checks))
+    def start(checks, httpd=None, **env):
+        started.append(harness.Monit(device, checks, httpd))
         started[-1].start(**env)
         return started[-1]
 

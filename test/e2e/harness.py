@@ -344,7 +344,7 @@ class Monit:
 
     USER, PASSWORD = "px", "a password"
 
-    def __init__(self, device, checks):
+    def __init__(self, device, checks, httpd=None):
         self.device = device
         self.socket = device.folder / "monit.sock"
         self.log = device.folder / "monit.log"
@@ -354,8 +354,7 @@ class Monit:
             "set pidfile %s/monit.pid" % device.folder,
             "set idfile %s/monit.id" % device.folder,
             "set statefile %s/monit.state" % device.folder,
-            "set httpd unixsocket %s" % self.socket,
-            '  allow %s:"%s"' % (self.USER, self.PASSWORD),
+            'set httpd unixsocket %s\n  allow %s:"%s"' % (self.socket, self.USER, self.PASSWORD) if httpd is None else httpd,
             checks, ""]), 0o600)
         self._process = None
 
@@ -370,6 +369,7 @@ class Monit:
     def stop(self):
         if self._process is None:
             return
+        self.signal(signal.SIGCONT)
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -377,6 +377,9 @@ class Monit:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def signal(self, number):
+        self._process.send_signal(number)
 
     @property
     def command(self):
