@@ -105,16 +105,16 @@ serve(int fd, const struct px_command *const *commands, size_t count)
 	}
 }
 
-/* The helper's side of px_helper_start. The socket becomes the only descriptor beside the standard streams. */
+/*
+ * The helper's side of px_helper_start. The socket becomes the only descriptor beside the standard streams. Its end is the
+ * sign that the other process is gone, however it went: a signal would kill the helper before it has killed what it runs.
+ */
 static void
-become_helper(int ends[2], pid_t parent, const struct px_command *const *commands, size_t count)
+become_helper(int ends[2], const struct px_command *const *commands, size_t count)
 {
 	int kept = STDERR_FILENO + 1;
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(0);
 	(void)close(ends[0]);
 	if (ends[1] != kept && dup3(ends[1], kept, O_CLOEXEC) == -1)
 		_exit(1);
@@ -131,7 +131,6 @@ int
 px_helper_start(struct px_helper **out, const struct px_command *const *commands, size_t count, struct px_err *err)
 {
 	struct px_helper *helper = calloc(1, sizeof(*helper));
-	pid_t parent = getpid();
 	int ends[2];
 
 	if (helper == NULL)
@@ -142,7 +141,7 @@ px_helper_start(struct px_helper **out, const struct px_command *const *commands
 	}
 	helper->pid = fork();
 	if (helper->pid == 0)
-		become_helper(ends, parent, commands, count);
+		become_helper(ends, commands, count);
 	(void)close(ends[1]);
 	helper->fd = ends[0];
 	if (helper->pid == -1) {

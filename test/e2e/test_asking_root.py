@@ -67,13 +67,13 @@ def test_the_commands_alone_run_as_root(device, upstream, owner):
     assert {path.stat().st_uid for path in device.spool_folder.iterdir()} == {owner.pw_uid}
 
 
-def test_a_helper_does_not_outlive_its_flush(device, upstream, nobody):
+def test_neither_helper_nor_command_outlives_the_flush(device, upstream, nobody):
     device.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": device.monit_that(
-        "echo $PPID $$ >%s/pids; sleep 30" % device.folder)})
+        "sleep 30 & echo $PPID $$ $! >%s/pids; wait" % device.folder)})
     flush = device.flush_process("--now")
     pids = device.folder / "pids"
     end = time.monotonic() + 10
-    while not pids.exists() or len(pids.read_text().split()) < 2:
+    while not pids.exists() or len(pids.read_text().split()) < 3:
         assert time.monotonic() < end
         time.sleep(0.02)
     flush.kill()
