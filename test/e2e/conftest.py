@@ -78,13 +78,16 @@ def plain_user():
 
 @pytest.fixture
 def start_monit(device):
-    """A function that starts real Monit with these checks, and another `set httpd` than usual where one is given."""
+    """
+    A function that starts real Monit with these checks, with another `set httpd` than usual and with words in front of its
+    command line where these are given.
+    """
     if harness.MONIT is None:
         pytest.skip("monit is not installed")
     started = []
 
-    def start(checks, httpd=None, **env):
-        started.append(harness.Monit(device, checks, httpd))
+    def start(checks, httpd=None, prefix=(), **env):
+        started.append(harness.Monit(device, checks, httpd, prefix))
         started[-1].start(**env)
         return started[-1]
 

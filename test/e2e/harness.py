@@ -340,12 +340,16 @@ MONIT = next(filter(None, map(shutil.which, ("monit", "/usr/bin/monit", "/usr/sb
 
 
 class Monit:
-    """A Monit of its own: control file, state, log and socket in the device's folder, one cycle a second."""
+    """
+    A Monit of its own: control file, state, log and socket in the device's folder, one cycle a second. ${prefix} are words in
+    front of its command line.
+    """
 
     USER, PASSWORD = "px", "a password"
 
-    def __init__(self, device, checks, httpd=None):
+    def __init__(self, device, checks, httpd=None, prefix=()):
         self.device = device
+        self.prefix = [*prefix]
         self.socket = device.folder / "monit.sock"
         self.log = device.folder / "monit.log"
         self.control = device.file("monitrc", "\n".join([
@@ -359,9 +363,9 @@ class Monit:
         self._process = None
 
     def start(self, **env):
-        checked = run([MONIT, "-t", "-c", self.control], self.device.environment(env=env)).ended(0)
+        checked = run([*self.prefix, MONIT, "-t", "-c", self.control], self.device.environment(env=env)).ended(0)
         assert "syntax OK" in checked.out + checked.err
-        self._process = subprocess.Popen([MONIT, "-I", "-c", self.control], env=self.device.environment(env=env),
+        self._process = subprocess.Popen([*self.prefix, MONIT, "-I", "-c", self.control], env=self.device.environment(env=env),
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          start_new_session=True)
         self.wait_until(self.socket.exists, "Monit's socket")
@@ -386,7 +390,7 @@ class Monit:
         return "%s -c %s -B status" % (MONIT, self.control)
 
     def said(self):
-        return run(self.command.split(), self.device.environment()).out
+        return run([*self.prefix, *self.command.split()], self.device.environment()).out
 
     def wait_until(self, is_so, what, timeout_s=15):
         end = time.monotonic() + timeout_s

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import EVENT, MONIT, ROOT, run
+from harness import EVENT
 
 CHECKS = """
 check file watched with path {folder}/watched
@@ -125,32 +125,3 @@ def test_a_snapshot_by_monits_socket(device, upstream, start_monit, source):
     snapshot = upstream.requests[0].body["stats"][0]
     assert snapshot["monit"]["reachable"] is True and snapshot["monit"]["version"]
     assert "watched" in [service["name"] for service in snapshot["services"]]
-
-
-SNIPPETS = sorted((ROOT / "share" / "monitrc.d").glob("*"))
-
-
-def test_there_are_snippets():
-    assert len(SNIPPETS) >= 2
-
-
-@pytest.mark.parametrize("path", SNIPPETS, ids=lambda path: path.name)
-def test_monit_accepts_the_snippet(device, path):
-    if MONIT is None:
-        pytest.skip("monit is not installed")
-    folder = device.folder
-    control = device.file("monitrc", "set daemon 30\nset logfile {0}/l\nset pidfile {0}/p\nset idfile {0}/i\nset statefile {0}/s\n".format(
-        folder) + "check system a-name\ninclude %s\n" % path, 0o600)
-    result = run([MONIT, "-t", "-c", control], device.environment()).ended(0)
-    said = result.out + result.err
-    assert "Control file syntax OK" in said
-    assert "px-status-event" in path.read_text() or path.name == "httpd"
-
-
-def test_monit_accepts_all_snippets_together(device):
-    if MONIT is None:
-        pytest.skip("monit is not installed")
-    folder = device.folder
-    control = device.file("monitrc", "set daemon 30\nset logfile {0}/l\nset pidfile {0}/p\nset idfile {0}/i\nset statefile {0}/s\n".format(
-        folder) + "include %s/share/monitrc.d/*\n" % ROOT, 0o600)
-    assert "Control file syntax OK" in run([MONIT, "-t", "-c", control], device.environment()).ended(0).out
