@@ -62,7 +62,8 @@ endif
 
 quoted = '"$(1)"'
 ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quoted,$(VERSION)) \
-	-DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) -DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) \
+	-DPX_PREFIX=$(call quoted,$(PREFIX)) -DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) \
+	-DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) \
 	-ffile-prefix-map='$(CURDIR)/='
 
 # A program has no more than it calls: what is not there need not be loaded, nor its symbols looked up.
@@ -87,7 +88,7 @@ programs := $(addprefix $(build)/,px-status px-status-event px-status-flush)
 object = $(patsubst %.c,$(build)/%.o,$(1))
 lib_objects := $(call object,$(wildcard lib/*.c))
 # Every file of cmd/ that is not a program is there for all programs.
-shared_objects := $(call object,$(filter-out cmd/px-%,$(wildcard cmd/*.c)))
+shared_objects := $(call object,$(filter-out cmd/px-%,$(wildcard cmd/*.c))) $(build)/cmd/control_cpu_rules.o
 unit_shared := $(call object,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 unit_tests := $(patsubst %.c,$(build)/%,$(wildcard test/unit/test_*.c))
 bench_tools := $(patsubst %.c,$(build)/%,$(wildcard test/bench/*.c))
@@ -129,6 +130,15 @@ $(build)/%.o: %.c $(build)/compile-flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(quiet)$(compile) -MMD -MP -c -o $@ $<
+
+# The rules that --check tells to add are those of the snippet, without its comments.
+$(build)/cmd/control_cpu_rules.c: share/monitrc.d/cpu $(build)/compile-flags
+	@mkdir -p $(@D)
+	$(quiet){ echo '#include "control.h"' && echo 'const char *const control_cpu_rules[] = {' && \
+		sed -e '1,/^check system/d; /^ *#/d' -e '$(true_of_prefix); s/["\\]/\\&/g; s/.*/"&",/' $< && echo 'NULL };'; } >$@
+$(build)/cmd/control_cpu_rules.o: $(build)/cmd/control_cpu_rules.c
+	$(call say,CC,$<)
+	$(quiet)$(compile) -include stddef.h -c -o $@ $<
 
 # The folders stand for a source file that is gone.
 $(build)/libpx.a: $(lib_objects) lib
@@ -218,8 +228,9 @@ examples := $(wildcard share/examples/*)
 pages := $(wildcard man/*.[1-9])
 
 # What these files say of /usr/bin is true under another PREFIX too.
+true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g
 install_texts = install -d $(2) && for file in $(1); do \
-	sed 's|/usr/bin/px-status|$(PREFIX)/bin/px-status|g' $$file >$(2)/$${file\#\#*/} && \
+	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
 	chmod 644 $(2)/$${file\#\#*/} || exit; done
 
 # The spool's folder is for the system user px-status, who is made where root installs on the device itself. A folder that

@@ -3,17 +3,17 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "control.h"
 #include "deliver.h"
 #include "link.h"
 #include "monit.h"
 #include "overflow.h"
+#include "report.h"
 #include "sys.h"
 
 #define SPOOL_WAIT_MS 10000
@@ -27,43 +27,8 @@ struct checking {
 	struct link link;
 	bool has_link;
 	struct px_spool *spool;
-	int status;		/* of the first line that failed */
+	struct report report;
 };
-
-static void
-print_line(const char *verdict, const char *what, const char *text)
-{
-	struct px_buf shown = PX_BUF(8 * PX_ERR_MAX);
-
-	px_text_escape(&shown, text, strlen(text));
-	printf("%-7s %-14s %s\n", verdict, what, px_buf_text(&shown));
-	px_buf_clear(&shown);
-}
-
-static void say_ok(const char *what, const char *format, ...) PX_PRINTF(2, 3);
-
-static void
-say_ok(const char *what, const char *format, ...)
-{
-	char text[2 * PX_ERR_MAX];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	print_line("ok", what, text);
-}
-
-/* ${advice} is what to do, "" where the error says it. */
-static void
-say_failed(struct checking *checking, const char *what, const struct px_err *err, const char *advice)
-{
-	print_line("failed", what, err->text);
-	if (advice[0] != '\0')
-		print_line("", "", advice);
-	if (checking->status == 0)
-		checking->status = px_err_exit_status(err->code);
-}
 
 /* -1 when nothing further can be told. */
 static int
@@ -77,22 +42,22 @@ check_configuration(struct checking *checking)
 	px_config_init(&checking->config);
 	if (px_config_read(&checking->config, cli_config_file(checking->config_file), PX_CONFIG_ALL, &problems, &path_is_valid,
 	    &err) == -1) {
-		say_failed(checking, "configuration", &err, "");
+		report_failed(&checking->report, "configuration", &err, "");
 		for (size_t i = 1; i < problems.count; i++)
-			print_line("failed", "configuration", problems.text[i]);
+			report_line("failed", "configuration", problems.text[i]);
 		return -1;
 	}
-	say_ok("configuration", "%s", checking->config.file[0] != '\0' ? checking->config.file : "defaults, no file is there");
+	report_ok("configuration", "%s", checking->config.file[0] != '\0' ? checking->config.file : "defaults, no file is there");
 	if (checking->spool_file != NULL && cli_set_spool(&checking->config, checking->spool_file, &err) == -1) {
-		say_failed(checking, "spool", &err, "");
+		report_failed(&checking->report, "spool", &err, "");
 		return -1;
 	}
 	px_sys_host_name(host_name, sizeof(host_name));
 	if (px_config_device(&checking->config, host_name, &checking->device, &err) == -1) {
-		say_failed(checking, "device", &err, "");
+		report_failed(&checking->report, "device", &err, "");
 		return -1;
 	}
-	say_ok("device", "id %s (%s)", checking->device.id, checking->device.id_origin);
+	report_ok("device", "id %s (%s)", checking->device.id, checking->device.id_origin);
 	return 0;
 }
 
@@ -104,12 +69,12 @@ check_files(struct checking *checking)
 
 	checking->has_link = true;
 	if (link_open(&checking->link, &checking->config, &checking->device, posts, checking->config.snapshot.enabled, &err) == -1) {
-		say_failed(checking, "files", &err, "");
+		report_failed(&checking->report, "files", &err, "");
 		checking->has_link = false;
 		link_close(&checking->link);
 		return;
 	}
-	say_ok("files", "secrets, certificates and commands are as they should be");
+	report_ok("files", "secrets, certificates and commands are as they should be");
 }
 
 static void
@@ -122,18 +87,18 @@ check_folder(struct checking *checking)
 	bool changed;
 
 	if (px_sys_folder_of(path, folder, sizeof(folder), &err) == -1 || px_sys_become_owner(folder, &changed, &err) == -1) {
-		say_failed(checking, "spool folder", &err, "make it: install -d -m 700 -o px-status -g px-status FOLDER");
+		report_failed(&checking->report, "spool folder", &err, "make it: install -d -m 700 -o px-status -g px-status FOLDER");
 		return;
 	}
 	if (stat(folder, &st) == -1 || access(folder, R_OK | W_OK | X_OK) == -1) {
 		(void)px_err_set(&err, PX_STORAGE, "cannot write in the folder '%s' as uid %ju", folder, (uintmax_t)geteuid());
-		say_failed(checking, "spool folder", &err, "make it and give it to the user who runs px-status-flush");
+		report_failed(&checking->report, "spool folder", &err, "make it and give it to the user who runs px-status-flush");
 		return;
 	}
 	if (st.st_uid == 0)
-		say_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status", folder);
+		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status", folder);
 	else
-		say_ok("spool folder", "%s, used as uid %ju", folder, (uintmax_t)geteuid());
+		report_ok("spool folder", "%s, used as uid %ju", folder, (uintmax_t)geteuid());
 }
 
 static void
@@ -145,17 +110,17 @@ check_spool(struct checking *checking)
 
 	if (px_spool_open(&checking->spool, path, PX_SPOOL_LOOK, SPOOL_WAIT_MS, &err) == -1) {
 		if (err.code == PX_ABSENT)
-			say_ok("spool", "%s is not made yet; the first event or flush makes it", path);
+			report_ok("spool", "%s is not made yet; the first event or flush makes it", path);
 		else
-			say_failed(checking, "spool", &err, err.code == PX_CORRUPT ? "the next flush sets it aside and saves what can be "
+			report_failed(&checking->report, "spool", &err, err.code == PX_CORRUPT ? "the next flush sets it aside and saves what can be "
 			    "read" : "look at owner and mode of the file and its folder");
 		return;
 	}
 	if (px_spool_check(checking->spool, &err) == -1 || px_spool_facts(checking->spool, &facts, &err) == -1) {
-		say_failed(checking, "spool", &err, "the next flush sets it aside and saves what can be read");
+		report_failed(&checking->report, "spool", &err, "the next flush sets it aside and saves what can be read");
 		return;
 	}
-	say_ok("spool", "%s is whole: %" PRId64 " pending, %" PRId64 " quarantined", path, facts.pending, facts.quarantined);
+	report_ok("spool", "%s is whole: %" PRId64 " pending, %" PRId64 " quarantined", path, facts.pending, facts.quarantined);
 }
 
 static void
@@ -169,9 +134,9 @@ check_overflow(const struct checking *checking)
 		return;
 	count = px_overflow_count(folder);
 	if (count == 0)
-		say_ok("overflow", "empty");
+		report_ok("overflow", "empty");
 	else
-		say_ok("overflow", "%" PRId64 " events wait in %s; the next flush takes them in", count, folder);
+		report_ok("overflow", "%" PRId64 " events wait in %s; the next flush takes them in", count, folder);
 }
 
 static void
@@ -182,15 +147,15 @@ check_monit(struct checking *checking)
 	struct px_err err;
 
 	if (!checking->config.snapshot.enabled) {
-		say_ok("monit", "is not asked: [snapshot] enabled is no");
+		report_ok("monit", "is not asked: [snapshot] enabled is no");
 		return;
 	}
 	if (link_ask_monit(&checking->link, &text, &err) == -1 ||
 	    px_monit_parse(&status, px_buf_text(&text), text.len, &err) == -1)
-		say_failed(checking, "monit", &err, "is Monit running, with 'set httpd' in its control file? See [snapshot] in "
+		report_failed(&checking->report, "monit", &err, "is Monit running, with 'set httpd' in its control file? See [snapshot] in "
 		    "px-status.conf(5)");
 	else
-		say_ok("monit", "version %.*s, %zu services", (int)status.version.len, status.version.ptr, status.service_count);
+		report_ok("monit", "version %.*s, %zu services", (int)status.version.len, status.version.ptr, status.service_count);
 	px_monit_clear(&status);
 	px_buf_clear(&text);
 }
@@ -233,13 +198,13 @@ check_upstream(struct checking *checking)
 
 	if (checking->device.url[0] == '\0') {
 		(void)px_err_set(&err, PX_CONFIG, "no URL to send to yet");
-		say_failed(checking, "upstream", &err, "set [upstream] url, or enrol the device");
+		report_failed(&checking->report, "upstream", &err, "set [upstream] url, or enrol the device");
 		return;
 	}
 	if (px_deliver_probe(&job, &err) == -1)
-		say_failed(checking, "upstream", &err, advice_for(err.code));
+		report_failed(&checking->report, "upstream", &err, advice_for(err.code));
 	else
-		say_ok("upstream", "%s (%s) acknowledged an empty batch", checking->device.url, checking->device.url_origin);
+		report_ok("upstream", "%s (%s) acknowledged an empty batch", checking->device.url, checking->device.url_origin);
 }
 
 int
@@ -250,8 +215,10 @@ check_everything(const char *config_file, const char *spool)
 	checking = (struct checking){ .config_file = config_file, .spool_file = spool };
 	px_sys_forbid_dumps();
 	if (check_configuration(&checking) == -1)
-		return checking.status;
+		return checking.report.status;
 	check_files(&checking);
+	/* As who starts this: Monit's control files are root's to read. */
+	control_check(&checking.report, checking.config.snapshot.command);
 	check_folder(&checking);
 	check_spool(&checking);
 	check_overflow(&checking);
@@ -260,9 +227,9 @@ check_everything(const char *config_file, const char *spool)
 		check_upstream(&checking);
 		link_close(&checking.link);
 	} else {
-		print_line("failed", "monit", "not tried: see 'files' above");
-		print_line("failed", "upstream", "not tried: see 'files' above");
+		report_line("failed", "monit", "not tried: see 'files' above");
+		report_line("failed", "upstream", "not tried: see 'files' above");
 	}
 	px_spool_close(checking.spool);
-	return checking.status;
+	return checking.report.status;
 }

@@ -13,9 +13,8 @@
 
 #define ARGS_MAX 64
 
-/* Takes the next word off ${at} into ${word}. 1 with a word, 0 at the end, -1 when a quote is not closed. */
-static int
-next_word(const char **at, struct px_buf *word)
+int
+px_command_next_word(const char **at, struct px_buf *word)
 {
 	const char *in = *at + strspn(*at, " \t");
 	char quote = '\0';
@@ -97,7 +96,7 @@ px_command_parse(struct px_command *out, const char *text, struct px_err *err)
 	out->argv = calloc(ARGS_MAX + 1, sizeof(out->argv[0]));
 	if (out->argv == NULL)
 		return px_err_set(err, PX_CONFIG, "no memory");
-	while ((more = next_word(&at, &word)) == 1) {
+	while ((more = px_command_next_word(&at, &word)) == 1) {
 		if (count == ARGS_MAX) {
 			(void)px_err_set(err, PX_CONFIG, "a command of more than %d words", ARGS_MAX);
 			goto out;

@@ -303,22 +303,22 @@ follow_link(struct walk *walk, const char *link, struct px_err *err)
 	return 0;
 }
 
-/* Root's, and no one else may write: a link can't be written, and in a sticky folder nobody touches what is root's. */
+/* Root's or ${owner}'s, and no one else may write: a link can't be written, and in a sticky folder nobody touches what is root's. */
 static int
-check_root_only(const char *path, const struct stat *st, struct px_err *err)
+check_owner_only(const char *path, const struct stat *st, uid_t owner, struct px_err *err)
 {
 	bool sticky_folder = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX) != 0;
 
-	if (st->st_uid != 0)
+	if (st->st_uid != 0 && st->st_uid != owner)
 		return px_err_set(err, PX_CONFIG, "'%s' is not root's: its owner is uid %ju", path, (uintmax_t)st->st_uid);
 	if (!S_ISLNK(st->st_mode) && !sticky_folder && (st->st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return px_err_set(err, PX_CONFIG, "'%s' can be written by others than root: its mode is %04o", path,
-		    (unsigned)st->st_mode & 07777);
+		return px_err_set(err, PX_CONFIG, "'%s' can be written by others than %s: its mode is %04o", path,
+		    owner == 0 ? "root" : "its owner", (unsigned)st->st_mode & 07777);
 	return 0;
 }
 
 int
-px_sys_only_root_writes(const char *path, struct px_err *err)
+px_sys_only_owner_writes(const char *path, uid_t owner, struct px_err *err)
 {
 	struct walk walk;
 	char name[NAME_MAX + 2];
@@ -329,9 +329,9 @@ px_sys_only_root_writes(const char *path, struct px_err *err)
 		return -1;
 	if (lstat("/", &st) == -1)
 		return px_err_set_errno(err, PX_CONFIG, errno, "cannot stat '/'");
-	if (check_root_only("/", &st, err) == -1)
+	if (check_owner_only("/", &st, owner, err) == -1)
 		return -1;
-	/* Each folder is known to be root's alone before a name in it is looked at: nobody can change what was seen. */
+	/* Each folder is known to be theirs alone before a name in it is looked at: nobody can change what was seen. */
 	for (next_name(&walk, name); name[0] != '\0'; next_name(&walk, name)) {
 		char *last_slash = strrchr(walk.done, '/');
 
@@ -345,7 +345,7 @@ px_sys_only_root_writes(const char *path, struct px_err *err)
 		(void)snprintf(at, sizeof(at), "%s/%s", walk.done, name);
 		if (lstat(at, &st) == -1)
 			return px_err_set_errno(err, PX_CONFIG, errno, "cannot stat '%s'", at);
-		if (check_root_only(at, &st, err) == -1)
+		if (check_owner_only(at, &st, owner, err) == -1)
 			return -1;
 		if (S_ISLNK(st.st_mode)) {
 			if (follow_link(&walk, at, err) == -1)
@@ -355,6 +355,12 @@ px_sys_only_root_writes(const char *path, struct px_err *err)
 		}
 	}
 	return 0;
+}
+
+int
+px_sys_only_root_writes(const char *path, struct px_err *err)
+{
+	return px_sys_only_owner_writes(path, 0, err);
 }
 
 /* The group of ${uid} in /etc/passwd itself: asking NSS could wait for a network. */

@@ -49,6 +49,9 @@ int px_sys_read_file(const char *path, enum px_file_trust trust, struct px_buf *
  */
 int px_sys_only_root_writes(const char *path, struct px_err *err) PX_MUST_CHECK;
 
+/* The same where files and folders may be ${owner}'s too. */
+int px_sys_only_owner_writes(const char *path, uid_t owner, struct px_err *err) PX_MUST_CHECK;
+
 /*
  * Run by root: takes the uid and gid of ${folder}'s owner and no other groups, for good (real, effective, saved). A
  * folder of root's, and anybody but root, changes nothing. The folder's group counts unless it is root's; then the
