@@ -227,8 +227,8 @@ crons := $(wildcard share/cron/*)
 examples := $(wildcard share/examples/*)
 pages := $(wildcard man/*.[1-9])
 
-# What these files say of /usr/bin is true under another PREFIX too.
-true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g
+# What these files say of /usr is true under another PREFIX too.
+true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g
 install_texts = install -d $(2) && for file in $(1); do \
 	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
 	chmod 644 $(2)/$${file\#\#*/} || exit; done
