@@ -6,23 +6,14 @@
 #include <string.h>
 
 #define ESC '\x1b'
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 #define LABEL_COLUMN 2		/* a line of a service is indented by so many blanks */
+#define STATUS_LINE_LEN (sizeof("  status") - 1)
 #define QUOTE_MAX 120		/* bytes of an unknown text in an error */
 #define FIRST_CAPACITY 16
 
-static const struct {
-	const char *said;
-	const char *type;
-} types[] = {
-	{ "System", "system" },
-	{ "Process", "process" },
-	{ "File", "file" },
-	{ "Fifo", "fifo" },
-	{ "Directory", "directory" },
-	{ "Filesystem", "filesystem" },
-	{ "Remote Host", "remote_host" },
-	{ "Network", "network" },
-	{ "Program", "program" },
+static const char *const types[] = {
+	"System", "Process", "File", "Fifo", "Directory", "Filesystem", "Remote Host", "Network", "Program",
 };
 
 /* What no row names is PX_SERVICE_FAILED. */
@@ -53,6 +44,7 @@ struct reader {
 	size_t value_column;		/* 0 while no line has told it */
 	enum open_value open;
 	size_t blank_lines;		/* since the last line that was none */
+	struct px_monit_service maybe;	/* of a type that is not known, a service once its status follows; else without a type */
 };
 
 const char *
@@ -127,6 +119,14 @@ ends_with(struct px_slice text, const char *end)
 	return text.len >= len && memcmp(text.ptr + text.len - len, end, len) == 0;
 }
 
+static struct px_slice
+skip_blanks(struct px_slice text)
+{
+	while (text.len > 0 && text.ptr[0] == ' ')
+		text = behind(text, 1);
+	return text;
+}
+
 static size_t
 count_blanks(struct px_slice text, size_t from)
 {
@@ -182,7 +182,7 @@ read_header(struct px_monit_status *out, struct px_slice line)
 		if (blank == NULL)
 			return false;
 		version = (struct px_slice){ line.ptr, (size_t)(blank - line.ptr) };
-		line = behind(line, version.len + 1);
+		line = skip_blanks(behind(line, version.len));
 	}
 	if (!starts_with(line, "uptime:"))
 		return false;
@@ -192,23 +192,40 @@ read_header(struct px_monit_status *out, struct px_slice line)
 	return true;
 }
 
-/* Type 'name', where the name may hold the quote too. */
+static bool
+is_letter(char byte)
+{
+	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+}
+
+static bool
+is_known_type(struct px_slice type)
+{
+	for (size_t i = 0; i < COUNT(types); i++)
+		if (px_slice_is(type, types[i]))
+			return true;
+	return false;
+}
+
+/* Type 'name', where the name may hold the quote too and the type is words that begin with a capital. */
 static bool
 read_service_line(struct px_slice line, struct px_monit_service *service)
 {
-	for (size_t i = 0; i < COUNT(types); i++) {
-		struct px_slice name;
+	struct px_slice type = { line.ptr, 0 };
+	struct px_slice name;
 
-		if (!starts_with(line, types[i].said))
-			continue;
-		name = px_slice_trim(behind(line, strlen(types[i].said)));
-		if (line.ptr + strlen(types[i].said) + 1 != name.ptr || name.len < 2 || name.ptr[0] != '\'' || !ends_with(name, "'"))
-			continue;
-		*service = (struct px_monit_service){ .type = types[i].type };
-		service->name = (struct px_slice){ name.ptr + 1, name.len - 2 };
-		return true;
-	}
-	return false;
+	if (line.len == 0 || line.ptr[0] < 'A' || line.ptr[0] > 'Z')
+		return false;
+	while (type.len < line.len && (is_letter(line.ptr[type.len]) || line.ptr[type.len] == ' '))
+		type.len++;
+	name = px_slice_trim(behind(line, type.len));
+	if (name.ptr != line.ptr + type.len || name.len < 2 || name.ptr[0] != '\'' || !ends_with(name, "'"))
+		return false;
+	type.len--;
+	if (line.ptr[type.len] != ' ' || line.ptr[type.len - 1] == ' ')
+		return false;
+	*service = (struct px_monit_service){ .type = type, .name = { name.ptr + 1, name.len - 2 } };
+	return true;
 }
 
 /* Room for one more of ${count} elements of ${size} bytes: the array, moved perhaps, or NULL. */
@@ -226,7 +243,7 @@ grow(void *array, size_t count, size_t *capacity, size_t size)
 }
 
 static int
-add_service(struct reader *reader, const struct px_monit_service *service)
+add_service(struct reader *reader, struct px_monit_service service)
 {
 	struct px_monit_status *out = reader->out;
 	struct px_monit_service *services = grow(out->services, out->service_count, &reader->service_capacity, sizeof(*services));
@@ -234,23 +251,22 @@ add_service(struct reader *reader, const struct px_monit_service *service)
 	if (services == NULL)
 		return -1;
 	out->services = services;
-	out->services[out->service_count] = *service;
-	out->services[out->service_count].status = behind(service->name, service->name.len);
-	out->services[out->service_count].first_line = out->line_count;
-	out->service_count++;
+	service.status = behind(service.name, service.name.len);
+	service.first_line = out->line_count;
+	out->services[out->service_count++] = service;
 	reader->open = NOTHING;
 	return 0;
 }
 
 /*
- * Where a label ends and its value begins. The first line that has both tells the column of all values. A label as long
- * as the column allows has one blank behind it; a still longer one pushes its value to the right.
+ * Where the label that begins at ${start} ends and its value begins. The first line that has both tells the column of all
+ * values. A label as long as the column allows has one blank behind it; a still longer one pushes its value to the right.
  */
 static void
-split_line(struct reader *reader, struct px_slice line, struct px_monit_line *out)
+split_line(struct reader *reader, struct px_slice line, size_t start, struct px_monit_line *out)
 {
 	size_t column = reader->value_column;
-	size_t end = LABEL_COLUMN;
+	size_t end = start;
 	size_t value;
 
 	while (end < line.len) {
@@ -265,19 +281,19 @@ split_line(struct reader *reader, struct px_slice line, struct px_monit_line *ou
 		reader->value_column = column = value;
 	if (end < column && value > column)
 		value = column;
-	out->label = (struct px_slice){ line.ptr + LABEL_COLUMN, end - LABEL_COLUMN };
+	out->label = (struct px_slice){ line.ptr + start, end - start };
 	out->value = behind(line, value < line.len ? value : line.len);
 }
 
 static int
-add_line(struct reader *reader, struct px_slice line)
+add_line(struct reader *reader, struct px_slice line, size_t start)
 {
 	struct px_monit_status *out = reader->out;
 	struct px_monit_service *service = &out->services[out->service_count - 1];
 	struct px_monit_line *lines;
 	struct px_monit_line one;
 
-	split_line(reader, line, &one);
+	split_line(reader, line, start, &one);
 	if (px_slice_is_nocase(one.label, "status")) {
 		bool first = service->status.len == 0;
 
@@ -321,18 +337,45 @@ is_stray_output(const struct reader *reader)
 	    px_slice_is_nocase(reader->out->lines[reader->out->line_count - 1].label, "last output");
 }
 
+static bool
+is_status_line(struct px_slice line)
+{
+	struct px_slice label = line;
+
+	if (label.len > STATUS_LINE_LEN && label.ptr[STATUS_LINE_LEN] == ' ')
+		label.len = STATUS_LINE_LEN;
+	return px_slice_is_nocase(label, "  status");
+}
+
+/*
+ * Monit has no types but the known ones so far. A service of another is told from noise by its first line, which is its
+ * status.
+ */
+static int
+take_service(struct reader *reader, const struct px_monit_service *service)
+{
+	if (is_known_type(service->type))
+		return add_service(reader, *service);
+	reader->maybe = *service;
+	return 0;
+}
+
 static int
 take_line(struct reader *reader, struct px_slice line)
 {
+	struct px_monit_service maybe = reader->maybe;
 	struct px_monit_service service;
 	size_t blanks;
 	int rc = 0;
 
 	while (line.len > 0 && line.ptr[line.len - 1] == '\r')
 		line.len--;
+	reader->maybe.type.len = 0;
+	if (maybe.type.len > 0 && is_status_line(line) && add_service(reader, maybe) == -1)
+		return -1;
 	blanks = count_blanks(line, 0);
 	if (!is_stray_output(reader) && read_service_line(line, &service))
-		rc = add_service(reader, &service);
+		rc = take_service(reader, &service);
 	else if (reader->out->service_count == 0)
 		(void)(reader->out->has_header || read_header(reader->out, line));
 	else if (reader->value_column > 0 && blanks >= reader->value_column)
@@ -341,9 +384,11 @@ take_line(struct reader *reader, struct px_slice line)
 		reader->blank_lines++;
 		return 0;
 	} else if (blanks == LABEL_COLUMN)
-		rc = add_line(reader, line);
+		rc = add_line(reader, line, blanks);
 	else if (is_stray_output(reader))
 		continue_value(reader, line);
+	else if (blanks > 0 && reader->value_column > 0)
+		rc = add_line(reader, line, blanks);
 	reader->blank_lines = 0;
 	return rc;
 }
@@ -418,6 +463,8 @@ px_monit_parse(struct px_monit_status *out, const char *text, size_t len, struct
 	if (px_buf_check(&out->text, "what Monit said", err) == -1)
 		return -1;
 	remove_colours(&out->text);
+	if (starts_with((struct px_slice){ px_buf_text(&out->text), out->text.len }, BYTE_ORDER_MARK))
+		at = sizeof(BYTE_ORDER_MARK) - 1;
 	while (at < out->text.len) {
 		struct px_slice line = { out->text.data + at, out->text.len - at };
 		const char *end = memchr(line.ptr, '\n', line.len);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads what `monit status` prints, Monit 5.2.5 to 6.x: bytes in, services and their lines out. Pure, linear in its
- * input, no more memory than a small multiple of it. What it does not know stays text; nothing is dropped.
+ * input, at most PX_MONIT_MEMORY bytes of memory for each byte of it. What it does not know stays text; nothing that
+ * stands in a service is dropped.
  */
 #ifndef PX_MONIT_H
 #define PX_MONIT_H
@@ -15,6 +16,9 @@
 enum px_service_state { PX_SERVICE_OK, PX_SERVICE_FAILED, PX_SERVICE_UNMONITORED, PX_SERVICE_INITIALIZING, PX_SERVICE_WAITING };
 #define PX_SERVICE_STATES 5
 
+/* Of the shortest services ("File ''") and the shortest lines ("  a") a byte costs most, and arrays grow by half. */
+#define PX_MONIT_MEMORY 24
+
 /* One "label value" of a service, lines of a longer value joined by '\n'. */
 struct px_monit_line {
 	struct px_slice label;
@@ -22,7 +26,7 @@ struct px_monit_line {
 };
 
 struct px_monit_service {
-	const char *type;		/* as the snapshot has it: "system", "remote_host", ...; static */
+	struct px_slice type;		/* Monit's own words: "System", "Remote Host", ... */
 	struct px_slice name;
 	struct px_slice status;		/* Monit's whole text, pending part included */
 	struct px_slice pending;	/* "restart" of "OK - restart pending"; empty when absent */

@@ -64,15 +64,16 @@ sort_by_key(struct by_key *by_key, const struct px_monit_line *lines, size_t cou
 		by_key[by_key[i].line - lines].place = i;
 }
 
-static void
-write_key(struct px_buf *body, struct px_slice label, struct px_buf *scratch)
+/* ${label} as its key, in ${scratch} until that is used again. */
+static struct px_slice
+to_key(struct px_buf *body, struct px_slice label, struct px_buf *scratch)
 {
 	px_buf_rewind(scratch, 0);
 	for (size_t i = 0; i < label.len; i++)
 		px_buf_add_byte(scratch, key_byte(label.ptr[i]));
 	if (scratch->failed)
 		body->failed = true;
-	px_json_key(body, (struct px_slice){ px_buf_text(scratch), scratch->len });
+	return (struct px_slice){ px_buf_text(scratch), scratch->len };
 }
 
 static bool
@@ -112,7 +113,7 @@ write_values(struct px_buf *body, const struct px_monit_line *lines, size_t coun
 			continue;
 		while (place + run < count && compare_keys(by_key[place + run].line->label, lines[i].label) == 0)
 			run++;
-		write_key(body, lines[i].label, scratch);
+		px_json_key(body, to_key(body, lines[i].label, scratch));
 		write_run(body, by_key + place, run, offset);
 	}
 	px_json_close(body, '}');
@@ -135,11 +136,11 @@ write_failure(void *arg, struct px_slice part)
 }
 
 static void
-write_state(struct px_buf *body, const struct px_monit_service *service)
+write_state(struct px_buf *body, const struct px_monit_service *service, struct px_buf *scratch)
 {
 	struct failures failures = { .body = body };
 
-	px_json_text(body, "type", service->type);
+	px_json_slice(body, "type", to_key(body, service->type, scratch));
 	px_json_slice(body, "name", service->name);
 	px_json_text(body, "state", px_service_state_name(service->state));
 	px_json_slice(body, "status", service->status);
@@ -213,7 +214,7 @@ px_snapshot_write(struct px_buf *body, const struct px_now *made, const struct p
 		const struct px_monit_service *service = &status->services[i];
 
 		px_json_open(body, NULL, '{');
-		write_state(body, service);
+		write_state(body, service, &scratch);
 		if (service->line_count > 0)
 			write_values(body, status->lines + service->first_line, service->line_count, by_key, &scratch, offset);
 		else

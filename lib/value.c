@@ -9,10 +9,13 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BLANKS_MAX 2	/* where a form has one, some versions have none or two */
 #define CAPTURES_MAX 12
-#define WORD_MAX 64	/* bytes; a SHA256 in hexadecimal */
-#define FORM_MAX 32768	/* bytes; the longest part is a request's path */
+#define WORD_MAX 48	/* bytes of a protocol's name, or of a type's */
+#define TAIL_MAX 320	/* bytes, more than any pattern can take behind a {text}: this keeps the search for its end linear */
+#define WHOLE_MAX 48	/* bytes; 15 digits of ZB are 37 */
 #define SHARES_MAX 16	/* of the processor's time in one value */
 #define SHARE_NAME_MAX 32
+#define FIRST_S INT64_C(-62167219200)	/* 0000-01-01T00:00:00Z */
+#define LAST_S INT64_C(253402300799)	/* 9999-12-31T23:59:59Z */
 
 /* Their values are strings whatever they look like. */
 static const char *const always_strings[] = {
@@ -59,7 +62,7 @@ static const struct form {
 	    " (of which read {time read_milliseconds}, write {time write_milliseconds})" },
 	{ AS_OBJECT, "{time milliseconds}/operation"
 	    " (of which queue {time queue_milliseconds}, active {time active_milliseconds})" },
-	{ AS_OBJECT, "{word hash} ({algorithm algorithm})" },
+	{ AS_OBJECT, "{hash hash} ({algorithm algorithm})" },
 	{ AS_OBJECT, "{number errors} errors" },
 	{ AS_OBJECT, "{size bytes_per_second}/s [{number packets_per_second} packets/s] [{number errors} errors]" },
 	{ AS_OBJECT, "{number value} [{size bytes}]< [{number percent}%]>" },
@@ -71,7 +74,7 @@ static const struct form {
 
 struct capture {
 	struct px_slice key;
-	enum { INTEGER, REAL, TEXT, YES } type;
+	enum { INTEGER, REAL, WHOLE, TEXT, YES } type;	/* WHOLE: a real number without a fraction, past 64 bits */
 	int64_t integer;
 	double real;
 	struct px_slice text;
@@ -139,13 +142,14 @@ read_count(struct px_slice text, struct capture *out)
 	return len > 0 && out->type == INTEGER && text.ptr[0] != '-' ? len : 0;
 }
 
-/* To the nearest whole number where that fits 64 bits; halves away from zero. */
+/* To the nearest whole number; halves away from zero. Where 64 bits do not hold it, a double has no fraction any more. */
 static void
 round_to_whole(struct capture *out)
 {
 	double magnitude = out->real < 0 ? -out->real : out->real;
 	int64_t whole;
 
+	out->type = WHOLE;
 	if (magnitude >= 9e18)
 		return;
 	whole = (int64_t)magnitude;
@@ -164,7 +168,6 @@ read_size(struct px_slice text, struct capture *out)
 
 	if (len == 0)
 		return 0;
-	out->type = REAL;
 	len += blanks(behind(text, len));
 	for (size_t i = 0; i < COUNT(units); i++, factor *= 1024) {
 		struct px_slice unit = behind(text, len);
@@ -328,6 +331,22 @@ read_shares(struct px_slice text, struct capture *out)
 	return take_text(text, len, out);
 }
 
+static size_t
+word_length(struct px_slice text, size_t max)
+{
+	size_t len = 0;
+
+	while (len < text.len && len < max && (text.ptr[len] == '\0' || strchr(" \t[]()", text.ptr[len]) == NULL))
+		len++;
+	return len;
+}
+
+static size_t
+read_hash(struct px_slice text, struct capture *out)
+{
+	return take_text(text, word_length(text, text.len), out);
+}
+
 static const struct {
 	const char *kind;
 	read_fn *read;
@@ -341,20 +360,21 @@ static const struct {
 	{ "year", read_year },
 	{ "month", read_month },
 	{ "weekday", read_weekday },
+	{ "hash", read_hash },
 	{ "algorithm", read_algorithm },
 	{ "shares", read_shares },
 };
 
 static bool match(const char *pattern, struct px_slice text, struct captures *captures);
 
-/* Captures the longest start of ${text}, at most ${max} bytes, behind which the rest of the pattern fits. */
+/* Captures the longest start of ${text}, ${min} to ${max} bytes, behind which the rest of the pattern fits. */
 static bool
-match_longest(const char *pattern, struct px_slice text, size_t max, struct captures *captures)
+match_longest(const char *pattern, struct px_slice text, size_t min, size_t max, struct captures *captures)
 {
 	size_t count = captures->count;
 	struct capture *capture = &captures->each[count - 1];
 
-	for (size_t len = max; len > 0; len--) {
+	for (size_t len = max; len >= min; len--) {
 		captures->count = count;
 		(void)take_text(text, len, capture);
 		capture->text = px_slice_trim(capture->text);
@@ -362,16 +382,6 @@ match_longest(const char *pattern, struct px_slice text, size_t max, struct capt
 			return true;
 	}
 	return false;
-}
-
-static size_t
-word_length(struct px_slice text)
-{
-	size_t len = 0;
-
-	while (len < text.len && len < WORD_MAX && (text.ptr[len] == '\0' || strchr(" \t[]()", text.ptr[len]) == NULL))
-		len++;
-	return len;
 }
 
 /* ${pattern} is behind a '{'. */
@@ -392,9 +402,9 @@ match_capture(const char *pattern, struct px_slice text, struct captures *captur
 	if (px_slice_is(kind, "true"))
 		return match(end + 1, text, captures);
 	if (px_slice_is(kind, "text"))
-		return match_longest(end + 1, text, text.len, captures);
+		return match_longest(end + 1, text, text.len > TAIL_MAX ? text.len - TAIL_MAX : 1, text.len, captures);
 	if (px_slice_is(kind, "word"))
-		return match_longest(end + 1, text, word_length(text), captures);
+		return match_longest(end + 1, text, 1, word_length(text, WORD_MAX), captures);
 	for (size_t i = 0; i < COUNT(readers); i++)
 		if (px_slice_is(kind, readers[i].kind))
 			len = readers[i].read(text, capture);
@@ -435,6 +445,14 @@ captured_integer(const struct captures *captures, const char *key)
 }
 
 static void
+write_whole(struct px_buf *out, double value)
+{
+	char text[WHOLE_MAX];
+
+	px_json_raw(out, NULL, text, (size_t)snprintf(text, sizeof(text), "%.0f", value));
+}
+
+static void
 write_capture(struct px_buf *out, const struct capture *capture)
 {
 	if (capture->key.len > 0)
@@ -445,6 +463,9 @@ write_capture(struct px_buf *out, const struct capture *capture)
 		break;
 	case REAL:
 		px_json_double(out, NULL, capture->real);
+		break;
+	case WHOLE:
+		write_whole(out, capture->real);
 		break;
 	case TEXT:
 		px_json_slice(out, NULL, capture->text);
@@ -499,7 +520,7 @@ write_seconds(struct px_buf *out, const struct captures *captures)
 	return true;
 }
 
-/* false when there is no such day or time. */
+/* false when there is no such day or time, or RFC 3339 can't say it in UTC. */
 static bool
 write_time(struct px_buf *out, const struct captures *captures, px_offset_fn *offset)
 {
@@ -514,7 +535,7 @@ write_time(struct px_buf *out, const struct captures *captures, px_offset_fn *of
 	char text[PX_RFC3339_MAX];
 	int64_t utc_s;
 
-	if (px_text_local_to_utc_s(&civil, offset, &utc_s) == -1)
+	if (px_text_local_to_utc_s(&civil, offset, &utc_s) == -1 || utc_s < FIRST_S || utc_s > LAST_S)
 		return false;
 	px_text_time_s(text, utc_s);
 	px_json_text(out, NULL, text);
@@ -569,7 +590,7 @@ void
 px_value_write(struct px_buf *out, struct px_slice label, struct px_slice text, px_offset_fn *offset)
 {
 	bool is_string = is_always_string(label);
-	bool typed = !is_string && text.len <= FORM_MAX && memchr(text.ptr, '\n', text.len) == NULL;
+	bool typed = !is_string && memchr(text.ptr, '\n', text.len) == NULL;
 
 	if (is_string && px_slice_is(text, "-")) {
 		px_json_null(out, NULL);

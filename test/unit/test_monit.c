@@ -60,7 +60,7 @@ describe(struct px_buf *out, const struct px_monit_status *status)
 	for (size_t i = 0; i < status->service_count; i++) {
 		const struct px_monit_service *service = &status->services[i];
 
-		px_buf_printf(out, "%s '", service->type);
+		px_buf_printf(out, "%.*s '", (int)service->type.len, service->type.ptr);
 		px_text_escape(out, service->name.ptr, service->name.len);
 		px_buf_printf(out, "' %s: ", px_service_state_name(service->state));
 		px_text_escape(out, service->status.ptr, service->status.len);
@@ -134,6 +134,11 @@ static const struct {
 	{ "Monit 5.33.0 uptime: 3m\r\n", "5.33.0", 180 },
 	{ "Monit 6.1.0-dev uptime: 1d 0h 0m\n", "6.1.0-dev", 86400 },
 	{ "\x1b[1mMonit 5.33.0 uptime: 3m\x1b[0m\n", "5.33.0", 180 },
+	{ "Monit 5.33.0  uptime:  3m \n", "5.33.0", 180 },
+	{ "\xef\xbb\xbfMonit 5.33.0 uptime: 3m\n", "5.33.0", 180 },
+	{ "Monit 5.33.0 uptime: 3d 5m\n", "5.33.0", 259500 },
+	{ "Monit 5.33.0 uptime: 3 m\n", "5.33.0", -1 },
+	{ "Monit 5.33.0 uptime: -3m\n", "5.33.0", -1 },
 	{ "Monit 5.33.0 uptime: \n", "5.33.0", -1 },
 	{ "Monit 5.33.0 uptime: 3m 2h\n", "5.33.0", -1 },
 	{ "Monit 5.33.0 uptime: 99999999999d 0h 0m\n", "5.33.0", -1 },
@@ -235,67 +240,74 @@ static const struct {
 } layouts[] = {
 	{ "all types", "System 'a'\nProcess 'b'\nFile 'c'\nFifo 'd'\nDirectory 'e'\nFilesystem 'f'\nRemote Host 'g'\nNetwork 'h'\n"
 	    "Program 'i'\nDevice 'j'\n",
-	    "system 'a' failed: \nprocess 'b' failed: \nfile 'c' failed: \nfifo 'd' failed: \ndirectory 'e' failed: \n"
-	    "filesystem 'f' failed: \nremote_host 'g' failed: \nnetwork 'h' failed: \nprogram 'i' failed: \n" },
+	    "System 'a' failed: \nProcess 'b' failed: \nFile 'c' failed: \nFifo 'd' failed: \nDirectory 'e' failed: \n"
+	    "Filesystem 'f' failed: \nRemote Host 'g' failed: \nNetwork 'h' failed: \nProgram 'i' failed: \n" },
 	{ "names", "File 'it's: \"odd\" \xe2\x80\x94 \xc3\xa9'\n"
 	    "File 'a b'\nFile ''\nFile '''\nFile 'x\n File 'y'\nFile  'z'\nFile\n",
-	    "file 'it's: \"odd\" \xe2\x80\x94 \xc3\xa9' failed: \nfile 'a b' failed: \nfile '' failed: \nfile ''' failed: \n" },
+	    "File 'it's: \"odd\" \xe2\x80\x94 \xc3\xa9' failed: \nFile 'a b' failed: \nFile '' failed: \nFile ''' failed: \n" },
 	{ "columns from 5.18 on", "System 'vm'\n" STATUS "OK\n  space free for non superuser 1 GB\n" COLLECTED "now\n\n",
-	    "system 'vm' ok: OK\nspace free for non superuser=1 GB\ndata collected=now\n" },
+	    "System 'vm' ok: OK\nspace free for non superuser=1 GB\ndata collected=now\n" },
 	{ "columns up to 5.17", "System 'vm'\n" STATUS_OLD "OK\n  blocks free for non superuser     1 [2 B]\n"
 	    "  last output                       a\n" INDENT_OLD "b\n" INDENT_OLD "  c\n\n",
-	    "system 'vm' ok: OK\nblocks free for non superuser=1 [2 B]\nlast output=a\\x0ab\\x0a  c\n" },
+	    "System 'vm' ok: OK\nblocks free for non superuser=1 [2 B]\nlast output=a\\x0ab\\x0a  c\n" },
 	{ "a label longer than its column", "System 'vm'\n" STATUS "OK\n  a label of more than the column 1 GB\n",
-	    "system 'vm' ok: OK\na label of more than the column=1 GB\n" },
+	    "System 'vm' ok: OK\na label of more than the column=1 GB\n" },
 	{ "columns of nobody", "System 'vm'\n  status   OK\n  load average  1\n  cpu      2 3\n",
-	    "system 'vm' ok: OK\nload average=1\ncpu=2 3\n" },
+	    "System 'vm' ok: OK\nload average=1\ncpu=2 3\n" },
 	{ "empty values", "System 'vm'\n" STATUS "OK\n  uptime                       \n  boot time\n" COLLECTED "now\n",
-	    "system 'vm' ok: OK\nuptime=\nboot time=\ndata collected=now\n" },
-	{ "blanks of a value stay", "System 'vm'\n" STATUS "OK \n" OUTPUT "  a \n", "system 'vm' ok: OK\nlast output=  a \n" },
+	    "System 'vm' ok: OK\nuptime=\nboot time=\ndata collected=now\n" },
+	{ "blanks of a value stay", "System 'vm'\n" STATUS "OK \n" OUTPUT "  a \n", "System 'vm' ok: OK\nlast output=  a \n" },
 	{ "ends of lines", "System 'vm'\r\n" STATUS "OK\r\n" OUTPUT "a\rb\tc\r\r\n" INDENT "d\r\n\r\nFile 'x'\r\n",
-	    "system 'vm' ok: OK\nlast output=a\\x0db\\x09c\\x0ad\nfile 'x' failed: \n" },
-	{ "cut in a label", "System 'vm'\n" STATUS "OK\n  data coll", "system 'vm' ok: OK\ndata coll=\n" },
-	{ "cut in a value", "System 'vm'\n" STATUS "OK\n" COLLECTED "Sun, 2", "system 'vm' ok: OK\ndata collected=Sun, 2\n" },
-	{ "cut behind the name", "System 'vm'", "system 'vm' failed: \n" },
+	    "System 'vm' ok: OK\nlast output=a\\x0db\\x09c\\x0ad\nFile 'x' failed: \n" },
+	{ "cut in a label", "System 'vm'\n" STATUS "OK\n  data coll", "System 'vm' ok: OK\ndata coll=\n" },
+	{ "cut in a value", "System 'vm'\n" STATUS "OK\n" COLLECTED "Sun, 2", "System 'vm' ok: OK\ndata collected=Sun, 2\n" },
+	{ "cut behind the name", "System 'vm'", "System 'vm' failed: \n" },
 	{ "repeated labels", "Process 'p'\n" STATUS "OK\n  port response time           1 ms\n  port response time           -\n",
-	    "process 'p' ok: OK\nport response time=1 ms\nport response time=-\n" },
+	    "Process 'p' ok: OK\nport response time=1 ms\nport response time=-\n" },
 	{ "a second status", "Process 'p'\n" STATUS "OK\n" STATUS "Size failed\n" INDENT "x\n  pid                          1\n",
-	    "process 'p' ok: OK\npid=1\n" },
-	{ "a service without a status", "Process 'p'\n" COLLECTED "now\n\n", "process 'p' failed: \ndata collected=now\n" },
+	    "Process 'p' ok: OK\npid=1\n" },
+	{ "a service without a status", "Process 'p'\n" COLLECTED "now\n\n", "Process 'p' failed: \ndata collected=now\n" },
 	{ "lines before the first service", "warning\n" STATUS "OK\n" INDENT "x\n\nSystem 'vm'\n" STATUS "OK\n",
-	    "system 'vm' ok: OK\n" },
-	{ "a continuation before any line", "System 'vm'\n" INDENT "x\n" STATUS "OK\n", "system 'vm' ok: OK\n" },
-	{ "noise between lines", "System 'vm'\n" STATUS "OK\nsudo: noise\n   three\n" COLLECTED "now\nnoise\n\nnoise\n",
-	    "system 'vm' ok: OK\ndata collected=now\n" },
-	{ "a header among services", "System 'vm'\n" STATUS "OK\n\nMonit 5.33.0 uptime: 3m\n", "system 'vm' ok: OK\n" },
+	    "System 'vm' ok: OK\n" },
+	{ "a continuation before any line", "System 'vm'\n" INDENT "x\n" STATUS "OK\n", "System 'vm' ok: OK\n" },
+	{ "noise between lines", "System 'vm'\n" STATUS "OK\nsudo: noise\n" COLLECTED "now\nnoise\n\nnoise\nNoise 'n'\nmore\n",
+	    "System 'vm' ok: OK\ndata collected=now\n" },
+	{ "indents of nobody", "System 'vm'\n" STATUS "OK\n one\n   three                       3\n" INDENT "x\n" COLLECTED "now\n",
+	    "System 'vm' ok: OK\none=\nthree=3\\x0ax\ndata collected=now\n" },
+	{ "types of nobody", "Device 'a'\n\nPod 'b'\n" STATUS "OK\n  uid                          0\n\nVirtual Machine 'it's'\n"
+	    STATUS "Size failed\n\nFile 'c'\n" STATUS "OK\n\nPod 'd'\n\n" STATUS "x\n",
+	    "Pod 'b' ok: OK\nuid=0\nVirtual Machine 'it's' failed: Size failed\nFile 'c' ok: OK\n" },
+	{ "a byte order mark", "\xef\xbb\xbfSystem 'vm'\n" STATUS "OK\n" OUTPUT "\xef\xbb\xbf" "a\n",
+	    "System 'vm' ok: OK\nlast output=\xef\xbb\xbf" "a\n" },
+	{ "a header among services", "System 'vm'\n" STATUS "OK\n\nMonit 5.33.0 uptime: 3m\n", "System 'vm' ok: OK\n" },
 
 	{ "output that looks like Monit's",
 	    "Program 'p'\n" STATUS "OK\n" OUTPUT "Process 'spoofed'\n" INDENT STATUS "Size failed\n" INDENT "Process 'spoofed'\n"
 	    INDENT "\n" INDENT "Monit 5.33.0 uptime: 3m\n" INDENT COLLECTED "never\n" COLLECTED "now\n\nFile 'f'\n" STATUS "OK\n",
-	    "program 'p' ok: OK\nlast output=Process 'spoofed'\\x0a" STATUS "Size failed\\x0aProcess 'spoofed'\\x0a\\x0a"
-	    "Monit 5.33.0 uptime: 3m\\x0a" COLLECTED "never\ndata collected=now\nfile 'f' ok: OK\n" },
+	    "Program 'p' ok: OK\nlast output=Process 'spoofed'\\x0a" STATUS "Size failed\\x0aProcess 'spoofed'\\x0a\\x0a"
+	    "Monit 5.33.0 uptime: 3m\\x0a" COLLECTED "never\ndata collected=now\nFile 'f' ok: OK\n" },
 	{ "blank lines of output", "Program 'p'\n" STATUS "OK\n" OUTPUT "\n" INDENT "a\n" INDENT "\n" INDENT "\n" INDENT " b\n"
 	    COLLECTED "now\n",
-	    "program 'p' ok: OK\nlast output=\\x0aa\\x0a\\x0a\\x0a b\ndata collected=now\n" },
+	    "Program 'p' ok: OK\nlast output=\\x0aa\\x0a\\x0a\\x0a b\ndata collected=now\n" },
 	{ "blank lines whose blanks are gone", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\n\n \n" INDENT "b\n\n" COLLECTED "now\n\n\n",
-	    "program 'p' ok: OK\nlast output=a\\x0a\\x0a\\x0ab\ndata collected=now\n" },
+	    "Program 'p' ok: OK\nlast output=a\\x0a\\x0a\\x0ab\ndata collected=now\n" },
 	{ "output without its indent", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\nb\n   c\n" COLLECTED "now\n",
-	    "program 'p' ok: OK\nlast output=a\\x0ab\\x0a   c\ndata collected=now\n" },
+	    "Program 'p' ok: OK\nlast output=a\\x0ab\\x0a   c\ndata collected=now\n" },
 	{ "line separators that are none", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\x0b\x0c\xc2\x85\xe2\x80\xa8Process 'x'\n",
-	    "program 'p' ok: OK\nlast output=a\\x0b\\x0c\\u0085\\u2028Process 'x'\n" },
+	    "Program 'p' ok: OK\nlast output=a\\x0b\\x0c\\u0085\\u2028Process 'x'\n" },
 	{ "bytes that are not UTF-8", "Program 'p\xff'\n" STATUS "OK\n" OUTPUT "\xff\xfe a\xe2\x82\n" INDENT "\xc3\n",
-	    "program 'p\xef\xbf\xbd' ok: OK\nlast output=\xef\xbf\xbd\xef\xbf\xbd a\xef\xbf\xbd\\x0a\xef\xbf\xbd\n" },
+	    "Program 'p\xef\xbf\xbd' ok: OK\nlast output=\xef\xbf\xbd\xef\xbf\xbd a\xef\xbf\xbd\\x0a\xef\xbf\xbd\n" },
 
 	{ "colours", "\x1b[1;36mSystem 'vm'\x1b[0m\n" STATUS "\x1b[0;92mOK\x1b[0m\n" OUTPUT "\x1b[0;91ma\n" INDENT
 	    "b \x1b[38;5;1mred\x1b(B\x1b[m\x1b[0m\n" COLLECTED "\x1b[0;39mnow\x1b[0m\n",
-	    "system 'vm' ok: OK\nlast output=a\\x0ab red\ndata collected=now\n" },
+	    "System 'vm' ok: OK\nlast output=a\\x0ab red\ndata collected=now\n" },
 	{ "a colour that is cut", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\x1b[0;3\n" INDENT "b\x1b[\n" INDENT "c\x1b\n" INDENT
 	    "d\x1b[\x1b[0m31me\n" COLLECTED "now\x1b[0",
-	    "program 'p' ok: OK\nlast output=a\\x0ab\\x0ac\\x0ad31me\ndata collected=now\n" },
+	    "Program 'p' ok: OK\nlast output=a\\x0ab\\x0ac\\x0ad31me\ndata collected=now\n" },
 	{ "escapes that are no colours", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\x1b]0;t\x07 \x1b[\x01 \x1b[\xc3\xa9\n",
-	    "program 'p' ok: OK\nlast output=a\\x1b]0;t\\x07 \\x1b[\\x01 \\x1b[\xc3\xa9\n" },
+	    "Program 'p' ok: OK\nlast output=a\\x1b]0;t\\x07 \\x1b[\\x01 \\x1b[\xc3\xa9\n" },
 	{ "colours within colours", "Program 'p'\n" STATUS "OK\n" OUTPUT "\x1b\x1b[0m[31ma\n",
-	    "program 'p' ok: OK\nlast output=[31ma\n" },
+	    "Program 'p' ok: OK\nlast output=[31ma\n" },
 };
 
 static void

@@ -5,10 +5,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "monit.h"
 #include "value.h"
+
+#ifndef PX_FIXTURES
+#define PX_FIXTURES "test/fixtures"
+#endif
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -36,7 +42,7 @@ static void
 check_rows(const struct row *rows, size_t count, px_offset_fn *offset)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct px_buf out = PX_BUF(1 << 20);
+		struct px_buf out = PX_BUF(1 << 22);
 
 		px_value_write(&out, px_slice(rows[i].label), px_slice(rows[i].text), offset);
 		if (strcmp(px_buf_text(&out), rows[i].json) != 0)
@@ -58,6 +64,23 @@ static const struct row form_rows[] = {
 	{ "x", "0", "0" },
 	{ "x", "-1", "-1" },
 	{ "x", "-1.0", "-1" },
+	{ "x", "-0", "0" },
+	{ "x", "-0.0", "-0" },
+	{ "x", "-01", "\"-01\"" },
+	{ "x", "00", "\"00\"" },
+	{ "x", "0644", "\"0644\"" },
+	{ "x", "00.5", "\"00.5\"" },
+	{ "x", "0.10", "0.1" },
+	{ "x", "20 ", "20" },
+	{ "x", "20   ", "\"20   \"" },
+	{ "x", "20\t", "\"20\\t\"" },
+	{ "x", "- ", "null" },
+	{ "x", " ", "\" \"" },
+	{ "x", "    ", "\"    \"" },
+	{ "x", "123456789012345.678901234567890123456789", "123456789012345.67" },
+	{ "x", "1,5", "\"1,5\"" },
+	{ "x", "inf", "\"inf\"" },
+	{ "x", "\xd9\xa1", "\"\xd9\xa1\"" },
 	{ "x", "123456789012345", "123456789012345" },
 	{ "x", "1234567890123456", "\"1234567890123456\"" },
 	{ "x", "020", "\"020\"" },
@@ -75,6 +98,11 @@ static const struct row form_rows[] = {
 	{ "x", "0.0%", "{\"percent\":0}" },
 	{ "x", "-1.0%", "{\"percent\":-1}" },
 	{ "x", "1.8 %", "\"1.8 %\"" },
+	{ "x", "100%", "{\"percent\":100}" },
+	{ "x", "nan%", "\"nan%\"" },
+	{ "x", "inf%", "\"inf%\"" },
+	{ "x", "%", "\"%\"" },
+	{ "x", "1.8%%", "\"1.8%%\"" },
 
 	{ "x", "3.7 MB", "{\"bytes\":3879731}" },
 	{ "x", "3.7MB", "{\"bytes\":3879731}" },
@@ -92,7 +120,15 @@ static const struct row form_rows[] = {
 	{ "x", "1 TB", "{\"bytes\":1099511627776}" },
 	{ "x", "1 PB", "{\"bytes\":1125899906842624}" },
 	{ "x", "1 EB", "{\"bytes\":1152921504606846976}" },
-	{ "x", "1 ZB", "{\"bytes\":1.1805916207174113e+21}" },
+	{ "x", "7.9 EB", "{\"bytes\":9108079886394091520}" },
+	{ "x", "8 EB", "{\"bytes\":9223372036854775808}" },
+	{ "x", "1 ZB", "{\"bytes\":1180591620717411303424}" },
+	{ "x", "-1 ZB", "{\"bytes\":-1180591620717411303424}" },
+	{ "x", "1 ZB/s [2 ZB total]",
+	    "{\"bytes_per_second\":1180591620717411303424,\"total_bytes\":2361183241434822606848}" },
+	{ "x", "1 ZB [45.6%]", "{\"bytes\":1180591620717411303424,\"percent\":45.6}" },
+	{ "x", "1234567890123456 B", "\"1234567890123456 B\"" },
+	{ "x", "007 B", "\"007 B\"" },
 	{ "x", "1 YB", "\"1 YB\"" },
 	{ "x", "1 KB", "\"1 KB\"" },
 	{ "x", "1 mb", "\"1 mb\"" },
@@ -138,6 +174,11 @@ static const struct row form_rows[] = {
 	{ "x", "16h 0m ", "{\"seconds\":57600}" },
 	{ "x", "2h34m", "{\"seconds\":9240}" },
 	{ "x", "5 m", "\"5 m\"" },
+	{ "x", "3d 5m", "{\"seconds\":259500}" },
+	{ "x", "365d 0h 0m", "{\"seconds\":31536000}" },
+	{ "x", "0d 0h 90m", "{\"seconds\":5400}" },
+	{ "x", "07m", "\"07m\"" },
+	{ "x", "2h 34m 5s", "\"2h 34m 5s\"" },
 	{ "x", "2h", "\"2h\"" },
 	{ "x", "5m 2h", "\"5m 2h\"" },
 	{ "x", "-5m", "\"-5m\"" },
@@ -154,12 +195,27 @@ static const struct row form_rows[] = {
 	{ "x", "Sat, 13 Foo 2019 11:24:17", "\"Sat, 13 Foo 2019 11:24:17\"" },
 	{ "x", "Sat, 13 Apr 2019 11:24:17 +0000", "\"Sat, 13 Apr 2019 11:24:17 +0000\"" },
 	{ "x", "Sat, 13 Apr 2019", "\"Sat, 13 Apr 2019\"" },
+	{ "x", "Sat, 13 Apr 2019 11:24", "\"Sat, 13 Apr 2019 11:24\"" },
+	{ "x", "Sat Apr 13 11:24:17 UTC 2019", "\"Sat Apr 13 11:24:17 UTC 2019\"" },
+	{ "x", "sat, 13 apr 2019 11:24:17", "\"sat, 13 apr 2019 11:24:17\"" },
+	{ "x", "Samstag, 13 Apr 2019 11:24:17", "\"Samstag, 13 Apr 2019 11:24:17\"" },
+	{ "x", "13 Apr 2019 11:24:17", "\"13 Apr 2019 11:24:17\"" },
+	{ "x", "Thu, 01 Jan 1970 00:00:00", "\"1970-01-01T00:00:00Z\"" },
+	{ "x", "Fri, 31 Dec 9999 23:59:59", "\"9999-12-31T23:59:59Z\"" },
+	{ "x", "Sat, 01 Jan 0000 00:00:00", "\"0000-01-01T00:00:00Z\"" },
+	{ "x", "Sat, 01 Jan 10000 00:00:00", "\"Sat, 01 Jan 10000 00:00:00\"" },
+	{ "x", "Sat, 01 Jan 999 00:00:00", "\"Sat, 01 Jan 999 00:00:00\"" },
 
 	{ "x", "0.027 ms", "{\"milliseconds\":0.027}" },
 	{ "x", "55.350 ms", "{\"milliseconds\":55.35}" },
 	{ "x", "1.234 s", "{\"milliseconds\":1234}" },
 	{ "x", "1.001 s", "{\"milliseconds\":1001}" },
 	{ "x", "2 s", "{\"milliseconds\":2000}" },
+	{ "x", "0.001s", "{\"milliseconds\":1}" },
+	{ "x", "1.500 m", "\"1.500 m\"" },
+	{ "x", "1.500 h", "\"1.500 h\"" },
+	{ "x", "1.500 d", "\"1.500 d\"" },
+	{ "x", "5 us", "\"5 us\"" },
 	{ "x", "5 seconds", "\"5 seconds\"" },
 	{ "x", "connection failed", "\"connection failed\"" },
 
@@ -174,6 +230,15 @@ static const struct row form_rows[] = {
 	    "\"protocol\":\"HTTP\"}" },
 	{ "x", "1.216 ms to localhost:18080 type TCP/IP protocol", "\"1.216 ms to localhost:18080 type TCP/IP protocol\"" },
 	{ "x", "1.216 ms to h:1 type TCP/IP protocol A B", "\"1.216 ms to h:1 type TCP/IP protocol A B\"" },
+	{ "x", "1 ms to h:443 type TCP/IP using TLS (certificate valid for -3 days) protocol HTTP",
+	    "{\"milliseconds\":1,\"target\":\"h:443\",\"type\":\"TCP/IP\",\"tls\":true,\"certificate_days\":-3,"
+	    "\"protocol\":\"HTTP\"}" },
+	{ "x", "1 ms to h:443 type TCP/IP using TLS protocol HTTP", "\"1 ms to h:443 type TCP/IP using TLS protocol HTTP\"" },
+	{ "x", "0.032 ms to /run/u.sock type TCP protocol DEFAULT",
+	    "{\"milliseconds\":0.032,\"target\":\"/run/u.sock\",\"type\":\"TCP\",\"protocol\":\"DEFAULT\"}" },
+	{ "x", "1.2 s to [::1]:53 type UDP/IP protocol DNS",
+	    "{\"milliseconds\":1200,\"target\":\"[::1]:53\",\"type\":\"UDP/IP\",\"protocol\":\"DNS\"}" },
+	{ "x", "1.2 m to h:53 type UDP/IP protocol DNS", "\"1.2 m to h:53 type UDP/IP protocol DNS\"" },
 	{ "x", "1.2 ms to type TCP protocol HTTP", "\"1.2 ms to type TCP protocol HTTP\"" },
 
 	{ "x", "FAILED to [localhost]:18081 type TCP/IP protocol DEFAULT",
@@ -183,6 +248,9 @@ static const struct row form_rows[] = {
 	{ "x", "FAILED to /run/a b [c].sock type TCP protocol DEFAULT",
 	    "{\"failed\":true,\"target\":\"/run/a b [c].sock\",\"type\":\"TCP\",\"protocol\":\"DEFAULT\"}" },
 	{ "x", "FAILED", "\"FAILED\"" },
+	{ "x", "failed to h:1 type TCP/IP protocol X", "\"failed to h:1 type TCP/IP protocol X\"" },
+	{ "x", "FAILED to h:1 type TCP/IP using TLS (certificate valid for 8 days) protocol X",
+	    "\"FAILED to h:1 type TCP/IP using TLS (certificate valid for 8 days) protocol X\"" },
 
 	{ "x", "0.001s to localhost:18080 [HTTP via TCP]",
 	    "{\"milliseconds\":1,\"target\":\"localhost:18080\",\"protocol\":\"HTTP\",\"type\":\"TCP\"}" },
@@ -191,6 +259,9 @@ static const struct row form_rows[] = {
 	    "{\"milliseconds\":3,\"target\":\"/run/x [y].sock\",\"protocol\":\"DEFAULT\"}" },
 	{ "x", "0.000s [Ping]", "{\"milliseconds\":0,\"protocol\":\"Ping\"}" },
 
+	{ "x", "0.027 ms/operation", "\"0.027 ms/operation\"" },
+	{ "x", "0.027 ms/operation (of which read 0.000 ms, active 0.027 ms)",
+	    "\"0.027 ms/operation (of which read 0.000 ms, active 0.027 ms)\"" },
 	{ "x", "0.027 ms/operation (of which read 0.000 ms, write 0.027 ms)",
 	    "{\"milliseconds\":0.027,\"read_milliseconds\":0,\"write_milliseconds\":0.027}" },
 	{ "x", "0.352ms/operation (of which read 0.055ms, write 0.297ms)",
@@ -204,6 +275,11 @@ static const struct row form_rows[] = {
 	    "{\"hash\":\"eff5bc1ef8ec9d03e640fc4370f5eacd\",\"algorithm\":\"MD5\"}" },
 	{ "x", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 (SHA256)",
 	    "{\"hash\":\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\",\"algorithm\":\"SHA256\"}" },
+	{ "x", "eff5bc1e... (MD5)", "{\"hash\":\"eff5bc1e...\",\"algorithm\":\"MD5\"}" },
+	{ "x", "4a8f09f5cc5d456f23ab27a8447b66e3f4955123(SHA1)",
+	    "{\"hash\":\"4a8f09f5cc5d456f23ab27a8447b66e3f4955123\",\"algorithm\":\"SHA1\"}" },
+	{ "x", "(MD5)", "\"(MD5)\"" },
+	{ "x", "eff5bc1e (MD5", "\"eff5bc1e (MD5\"" },
 	{ "x", "somebody (MD55)", "\"somebody (MD55)\"" },
 	{ "x", "somebody (root)", "\"somebody (root)\"" },
 
@@ -222,6 +298,27 @@ static const struct row form_rows[] = {
 	{ "x", "\"quoted\"\t\xc3\xa9", "\"\\\"quoted\\\"\\t\xc3\xa9\"" },
 	{ "x", " 20", "\" 20\"" },
 	{ "x", "3.7 MB extra", "\"3.7 MB extra\"" },
+};
+
+/* Of each form one, for its blanks. */
+static const struct row blank_rows[] = {
+	{ "x", "N/A for this link type", "null" },
+	{ "x", "2.1 kB/s (0.0% link saturation)", "{\"bytes_per_second\":2150,\"saturation_percent\":0}" },
+	{ "x", "1000 Mb/s full-duplex", "{\"megabits_per_second\":1000,\"duplex\":\"full\"}" },
+	{ "x", "0 per second", "{\"per_second\":0}" },
+	{ "x", "20.5%usr 21.6%sys 0.0%nice 6.7%iowait",
+	    "{\"user_percent\":20.5,\"system_percent\":21.6,\"nice_percent\":0,\"iowait_percent\":6.7}" },
+	{ "x", "3d 4h 5m", "{\"seconds\":273900}" },
+	{ "x", "Sat, 13 Apr 2019 11:24:17", "\"2019-04-13T11:24:17Z\"" },
+	{ "x", "Sat Apr 13 11:24:17 2019", "\"2019-04-13T11:24:17Z\"" },
+	{ "x", "1.234 s", "{\"milliseconds\":1234}" },
+	{ "x", "49.375 ms to h:443 type TCP/IP using TLS (certificate valid for 89 days) protocol HTTP",
+	    "{\"milliseconds\":49.375,\"target\":\"h:443\",\"type\":\"TCP/IP\",\"tls\":true,\"certificate_days\":89,"
+	    "\"protocol\":\"HTTP\"}" },
+	{ "x", "FAILED to [localhost]:18081 type TCP/IP using TLS protocol DEFAULT",
+	    "{\"failed\":true,\"target\":\"[localhost]:18081\",\"type\":\"TCP/IP\",\"tls\":true,\"protocol\":\"DEFAULT\"}" },
+	{ "x", "0.3 ms/operation (of which queue 0.1 ms, active 0.2 ms)",
+	    "{\"milliseconds\":0.3,\"queue_milliseconds\":0.1,\"active_milliseconds\":0.2}" },
 };
 
 /* Labels whose values are strings always. */
@@ -244,130 +341,70 @@ static const struct row string_rows[] = {
 	{ "filesystem flag", "20", "20" },
 };
 
-/* Every value of every label of `monit status`, Monit 5.2.5 to 5.35.2, once per form. */
-static const struct row version_rows[] = {
-	{ "monitoring status", "monitored", "\"monitored\"" },
-	{ "monitoring status", "Not monitored", "\"Not monitored\"" },
-	{ "monitoring mode", "active", "\"active\"" },
-	{ "on reboot", "start", "\"start\"" },
-	{ "permission", "755", "\"755\"" },
-	{ "uid", "0", "0" },
-	{ "timestamp", "Sun Nov 22 14:57:43 2026", "\"2026-11-22T14:57:43Z\"" },
-	{ "timestamp", "Sun, 22 Nov 2026 14:57:43", "\"2026-11-22T14:57:43Z\"" },
-	{ "access timestamp", "Sun, 22 Nov 2026 14:59:04", "\"2026-11-22T14:59:04Z\"" },
-	{ "data collected", "Sun Nov 22 15:27:48 2026", "\"2026-11-22T15:27:48Z\"" },
-	{ "last started", "Sun, 22 Nov 2026 15:27:57", "\"2026-11-22T15:27:57Z\"" },
-	{ "boot time", "Sun, 22 Nov 2026 14:37:41", "\"2026-11-22T14:37:41Z\"" },
-	{ "hardlink", "2", "2" },
-	{ "size", "3 B", "{\"bytes\":3}" },
-	{ "size", "3.0 B", "{\"bytes\":3}" },
-	{ "content match", "no", "\"no\"" },
-	{ "filesystem flags", "rw,relatime,discard,resv_strict,resuid=65534,resgid=65534",
-	    "\"rw,relatime,discard,resv_strict,resuid=65534,resgid=65534\"" },
-	{ "filesystem type", "ext4", "\"ext4\"" },
-	{ "block size", "4096 B", "{\"bytes\":4096}" },
-	{ "block size", "4.0 kB", "{\"bytes\":4096}" },
-	{ "block size", "4 kB", "{\"bytes\":4096}" },
-	{ "blocks total", "66053021 [258019.6 MB]", "{\"value\":66053021,\"bytes\":270553160090}" },
-	{ "blocks total", "0 [0.0 MB]", "{\"value\":0,\"bytes\":0}" },
-	{ "blocks free for non superuser", "19503776 [76186.6 MB] [29.5%]",
-	    "{\"value\":19503776,\"bytes\":79887440282,\"percent\":29.5}" },
-	{ "blocks free for non superuser", "19590138 [74.7 GB] [29.7%]",
-	    "{\"value\":19590138,\"bytes\":80208514253,\"percent\":29.7}" },
-	{ "inodes total", "16777216", "16777216" },
-	{ "inodes free", "16294038 [97.1%]", "{\"value\":16294038,\"percent\":97.1}" },
-	{ "space total", "0 MB (of which 0.0% is reserved for root user)", "{\"bytes\":0,\"reserved_percent\":0}" },
-	{ "space free total", "231.1 GB [91.7%]", "{\"bytes\":248141735526,\"percent\":91.7}" },
-	{ "service time", "0.026 ms/operation (of which read 0.000 ms, write 0.026 ms)",
-	    "{\"milliseconds\":0.026,\"read_milliseconds\":0,\"write_milliseconds\":0.026}" },
-	{ "read bytes", "0 B/s [3.9 GB total]", "{\"bytes_per_second\":0,\"total_bytes\":4187593114}" },
-	{ "write bytes", "792.1 kB/s [9.4 GB total]", "{\"bytes_per_second\":811110,\"total_bytes\":10093173146}" },
-	{ "write bytes", "10.8 MB/s [8.8 GB total]", "{\"bytes_per_second\":11324621,\"total_bytes\":9448928051}" },
-	{ "write bytes", "197.3 B/s [2.6 MB total]", "{\"bytes_per_second\":197,\"total_bytes\":2726298}" },
-	{ "disk read operations", "1.0 reads/s [140991 reads total]", "{\"per_second\":1,\"total\":140991}" },
-	{ "disk write operations", "0.0 writes/s [328277 writes total]", "{\"per_second\":0,\"total\":328277}" },
-	{ "link capacity", "N/A for this link type", "null" },
-	{ "download", "934 B/s [13 packets/s] [0 errors]",
-	    "{\"bytes_per_second\":934,\"packets_per_second\":13,\"errors\":0}" },
-	{ "link", "0 errors", "{\"errors\":0}" },
-	{ "capacity", "1000 Mb/s full-duplex", "{\"megabits_per_second\":1000,\"duplex\":\"full\"}" },
-	{ "download bytes", "973 B/s", "{\"bytes_per_second\":973}" },
-	{ "download bytes", "1.0 kB/s", "{\"bytes_per_second\":1024}" },
-	{ "upload packets", "13 per second", "{\"per_second\":13}" },
-	{ "pid", "5758", "5758" },
-	{ "uptime", "30m ", "{\"seconds\":1800}" },
-	{ "uptime", "7m", "{\"seconds\":420}" },
-	{ "memory kilobytes", "1652", "1652" },
-	{ "memory kilobytes", "1.6 MB", "{\"bytes\":1677722}" },
-	{ "memory percent", "0.0%", "{\"percent\":0}" },
-	{ "memory", "0.0% [1.6 MB]", "{\"percent\":0,\"bytes\":1677722}" },
-	{ "unix socket response time", "0.000s to /srv/lab/status/none.sock [DEFAULT]",
-	    "{\"milliseconds\":0,\"target\":\"/srv/lab/status/none.sock\",\"protocol\":\"DEFAULT\"}" },
-	{ "unix socket response time", "FAILED to /srv/lab/status/none.sock type TCP protocol DEFAULT",
-	    "{\"failed\":true,\"target\":\"/srv/lab/status/none.sock\",\"type\":\"TCP\",\"protocol\":\"DEFAULT\"}" },
-	{ "port response time", "0.000s to localhost:18081 [DEFAULT via TCP]",
-	    "{\"milliseconds\":0,\"target\":\"localhost:18081\",\"protocol\":\"DEFAULT\",\"type\":\"TCP\"}" },
-	{ "port response time", "0.998 ms to [127.0.0.1]:18080 type TCP/IP protocol HTTP",
-	    "{\"milliseconds\":0.998,\"target\":\"[127.0.0.1]:18080\",\"type\":\"TCP/IP\",\"protocol\":\"HTTP\"}" },
-	{ "ping response time", "0.000s [Ping]", "{\"milliseconds\":0,\"protocol\":\"Ping\"}" },
-	{ "ping response time", "0.025 ms", "{\"milliseconds\":0.025}" },
-	{ "filedescriptors", "5 [0.0% of 20000 limit]", "{\"value\":5,\"percent\":0,\"limit\":20000}" },
-	{ "filedescriptors", "N/A", "null" },
-	{ "disk write", "0 B/s [4 kB total]", "{\"bytes_per_second\":0,\"total_bytes\":4096}" },
-	{ "last exit value", "2", "2" },
-	{ "last output", "all good", "\"all good\"" },
-	{ "load average", "[0.34] [0.28] [0.66]", "[0.34,0.28,0.66]" },
-	{ "memory usage", "383708 kB [1.5%]", "{\"bytes\":392916992,\"percent\":1.5}" },
-	{ "swap usage", "0 kB [0.0%]", "{\"bytes\":0,\"percent\":0}" },
-	{ "swap usage", "0.0 B [0.0%]", "{\"bytes\":0,\"percent\":0}" },
-	{ "monitoring status", "Monitored", "\"Monitored\"" },
-	{ "hardlink", "1", "1" },
-	{ "access timestamp", "Sun, 22 Nov 2026 14:58:11", "\"2026-11-22T14:58:11Z\"" },
-	{ "blocks free total", "60472500 [236220.7 MB] [91.6%]",
-	    "{\"value\":60472500,\"bytes\":247695356723,\"percent\":91.6}" },
-	{ "blocks free total", "60558862 [231.0 GB] [91.7%]",
-	    "{\"value\":60558862,\"bytes\":248034361344,\"percent\":91.7}" },
-	{ "space free for non superuser", "74.8 GB [29.7%]", "{\"bytes\":80315888435,\"percent\":29.7}" },
-	{ "read bytes", "25.1 kB/s [4.1 GB total]", "{\"bytes_per_second\":25702,\"total_bytes\":4402341478}" },
-	{ "read bytes", "330.7 kB/s [4.0 GB total]", "{\"bytes_per_second\":338637,\"total_bytes\":4294967296}" },
-	{ "disk read operations", "45.1 reads/s [138781 reads total]", "{\"per_second\":45.1,\"total\":138781}" },
-	{ "write bytes", "13.7 MB/s [9.0 GB total]", "{\"bytes_per_second\":14365491,\"total_bytes\":9663676416}" },
-	{ "write bytes", "0 B/s [7.2 GB total]", "{\"bytes_per_second\":0,\"total_bytes\":7730941133}" },
-	{ "disk write operations", "1.7 writes/s [705028 writes total]", "{\"per_second\":1.7,\"total\":705028}" },
-	{ "disk write operations", "3972.3 writes/s [675297 writes total]", "{\"per_second\":3972.3,\"total\":675297}" },
-	{ "disk write operations", "2984.5 writes/s [623817 writes total]", "{\"per_second\":2984.5,\"total\":623817}" },
-	{ "data collected", "Sun, 22 Nov 2026 15:05:49", "\"2026-11-22T15:05:49Z\"" },
-	{ "parent pid", "1", "1" },
-	{ "threads", "1", "1" },
-	{ "disk read", "0 B/s [3.1 MB total]", "{\"bytes_per_second\":0,\"total_bytes\":3250586}" },
-	{ "total filedescriptors", "5", "5" },
-	{ "read bytes", "0 B/s [6.8 kB total]", "{\"bytes_per_second\":0,\"total_bytes\":6963}" },
-	{ "disk read bytes", "0 B/s [0 B total]", "{\"bytes_per_second\":0,\"total_bytes\":0}" },
-	{ "disk read operations", "0.0 reads/s [10 reads total]", "{\"per_second\":0,\"total\":10}" },
-	{ "write bytes", "0 B/s [0 B total]", "{\"bytes_per_second\":0,\"total_bytes\":0}" },
-	{ "disk write bytes", "0 B/s [0 B total]", "{\"bytes_per_second\":0,\"total_bytes\":0}" },
-	{ "disk write operations", "0.0 writes/s [0 writes total]", "{\"per_second\":0,\"total\":0}" },
-	{ "port response time", "0.001s to 127.0.0.1:18080 [HTTP via TCP]",
-	    "{\"milliseconds\":1,\"target\":\"127.0.0.1:18080\",\"protocol\":\"HTTP\",\"type\":\"TCP\"}" },
-	{ "port response time", "0.645 ms to 127.0.0.1:18080 type TCP/IP ", "\"0.645 ms to 127.0.0.1:18080 type TCP/IP \"" },
-	{ "data collected", "Sun, 22 Nov 2026 15:06:04", "\"2026-11-22T15:06:04Z\"" },
-	{ "cpu", "0.1%us 0.0%sy 0.0%wa", "{\"user_percent\":0.1,\"system_percent\":0,\"iowait_percent\":0}" },
-	{ "cpu", "47.4%us 43.0%sy 6.0%wa", "{\"user_percent\":47.4,\"system_percent\":43,\"iowait_percent\":6}" },
-	{ "cpu", "7.6%us 15.7%sy 20.2%wa", "{\"user_percent\":7.6,\"system_percent\":15.7,\"iowait_percent\":20.2}" },
-	{ "cpu", "0.3%us 0.5%sy 0.2%wa", "{\"user_percent\":0.3,\"system_percent\":0.5,\"iowait_percent\":0.2}" },
-	{ "memory usage", "161.2 MB [0.6%]", "{\"bytes\":169030451,\"percent\":0.6}" },
-	{ "swap usage", "0 B [0.0%]", "{\"bytes\":0,\"percent\":0}" },
-	{ "data collected", "Sun, 22 Nov 2026 15:28:03", "\"2026-11-22T15:28:03Z\"" },
-	{ "uptime", "27m", "{\"seconds\":1620}" },
-	{ "filedescriptors", "1638 [0.1% of 2466177 limit]", "{\"value\":1638,\"percent\":0.1,\"limit\":2466177}" },
-	{ "filedescriptors", "732 [0.0% of 2466177 limit]", "{\"value\":732,\"percent\":0,\"limit\":2466177}" },
-	{ "filedescriptors", "1578 [0.1% of 2466177 limit]", "{\"value\":1578,\"percent\":0.1,\"limit\":2466177}" },
-};
+/* Every value of every label that status-fields.tsv has, once: what it becomes, from status-values.tsv. */
+#define VERSION_ROWS_MAX 256
+
+static char version_text[32768];
+static struct row version_rows[VERSION_ROWS_MAX];
+static size_t version_row_count;
+
+static void
+read_fixture(char *text, size_t size, const char *name)
+{
+	char path[256];
+	FILE *file;
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", PX_FIXTURES, name);
+	file = fopen(path, "re");
+	if (file == NULL)
+		fail_msg("cannot open '%s'", path);
+	len = fread(text, 1, size - 1, file);
+	assert_int_equal(fclose(file), 0);
+	assert_true(len > 0 && len < size - 1 && text[len - 1] == '\n');
+	text[len] = '\0';
+}
+
+static int
+read_version_rows(void **state)
+{
+	char *rest = version_text;
+	char *line;
+
+	(void)state;
+	read_fixture(version_text, sizeof(version_text), "status-values.tsv");
+	(void)strsep(&rest, "\n");
+	while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+		struct row *row = &version_rows[version_row_count++];
+
+		assert_true(version_row_count < VERSION_ROWS_MAX);
+		row->label = strsep(&line, "\t");
+		row->text = strsep(&line, "\t");
+		row->json = line;
+		assert_non_null(row->json);
+	}
+	return 0;
+}
+
+static bool
+has_version_row(const char *label, const char *text)
+{
+	for (size_t i = 0; i < version_row_count; i++)
+		if (strcmp(version_rows[i].label, label) == 0 && strcmp(version_rows[i].text, text) == 0)
+			return true;
+	return false;
+}
 
 static const struct row berlin_rows[] = {
 	{ "boot time", "Sat, 13 Apr 2019 11:24:17", "\"2019-04-13T09:24:17Z\"" },
 	{ "boot time", "Sat Apr 13 11:24:17 2019", "\"2019-04-13T09:24:17Z\"" },
 	{ "boot time", "Sun, 27 Oct 2019 02:30:00", "\"2019-10-27T00:30:00Z\"" },	/* twice: the earlier */
+	{ "boot time", "Sun, 31 Mar 2019 02:30:00", "\"2019-03-31T01:30:00Z\"" },	/* never: by the offset before */
+	{ "boot time", "Sun, 31 Mar 2019 01:59:59", "\"2019-03-31T00:59:59Z\"" },
+	{ "boot time", "Sun, 31 Mar 2019 03:00:00", "\"2019-03-31T01:00:00Z\"" },
+	{ "boot time", "Sun, 27 Oct 2019 03:00:00", "\"2019-10-27T02:00:00Z\"" },
+	{ "boot time", "Thu, 01 Jan 1970 00:00:00", "\"1969-12-31T23:00:00Z\"" },
+	{ "boot time", "Sat, 01 Jan 0000 00:30:00", "\"Sat, 01 Jan 0000 00:30:00\"" },	/* a year before the first */
 	{ "boot time", "Sun, 13 Jan 2019 11:24:17", "\"2019-01-13T10:24:17Z\"" },
 };
 
@@ -389,7 +426,78 @@ static void
 test_versions(void **state)
 {
 	(void)state;
-	check_rows(version_rows, COUNT(version_rows), utc);
+	assert_true(version_row_count > 100);
+	check_rows(version_rows, version_row_count, utc);
+}
+
+/* No label, and no value of a version, is without its row. "5.7: 8m  || 5.20.0: 7m" are a label's values. */
+static void
+test_every_field(void **state)
+{
+	static char fields[32768];
+	char *rest = fields;
+	char *line;
+	size_t values = 0;
+
+	(void)state;
+	read_fixture(fields, sizeof(fields), "status-fields.tsv");
+	(void)strsep(&rest, "\n");
+	while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+		const char *type = strsep(&line, "\t");
+		const char *label = strsep(&line, "\t");
+
+		(void)strsep(&line, "\t");
+		for (char *end; line != NULL; line = end, values++) {
+			char *text = strstr(line, ": ");
+
+			assert_non_null(text);
+			end = strstr(line, " || ");
+			if (end != NULL) {
+				*end = '\0';
+				end += strlen(" || ");
+			}
+			if (strcmp(label, "status") != 0 && !has_version_row(label, text + 2))
+				fail_msg("%s, %s: '%s' has no row", type, label, text + 2);
+		}
+	}
+	assert_true(values > 200);
+}
+
+/* In either version's columns the line is read as this label and this value, and the value becomes the same. */
+static void
+check_columns(const struct row *row, int width)
+{
+	struct px_buf text = PX_BUF(4096);
+	struct px_buf out = PX_BUF(4096);
+	struct px_monit_status status;
+	struct px_err err;
+
+	px_buf_printf(&text, "File 'f'\n  %-*s OK\n  %-*s %s\n\n", width, "status", width, row->label, row->text);
+	assert_int_equal(px_monit_parse(&status, text.data, text.len, &err), 0);
+	assert_int_equal(status.line_count, 1);
+	if (!px_slice_is(status.lines[0].label, row->label) || !px_slice_is(status.lines[0].value, row->text))
+		fail_msg("'%s' is not read from columns of %d", row->label, width);
+	px_value_write(&out, status.lines[0].label, status.lines[0].value, utc);
+	assert_string_equal(px_buf_text(&out), row->json);
+	px_monit_clear(&status);
+	px_buf_clear(&text);
+	px_buf_clear(&out);
+}
+
+static void
+test_columns(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < version_row_count; i++) {
+		check_columns(&version_rows[i], 28);
+		check_columns(&version_rows[i], 33);
+	}
+	for (size_t i = 0; i < COUNT(form_rows); i++) {
+		if (strchr(form_rows[i].text, '\n') != NULL)
+			continue;
+		check_columns(&form_rows[i], 28);
+		check_columns(&form_rows[i], 33);
+	}
 }
 
 static void
@@ -399,35 +507,54 @@ test_time_zone(void **state)
 	check_rows(berlin_rows, COUNT(berlin_rows), berlin_2019);
 }
 
+/* Not a string; "-" aside, which the strings have too. */
+static bool
+is_typed(const struct row *row)
+{
+	return strcmp(row->text, "-") != 0 && strncmp(row->json + 1, row->text, strlen(row->text)) != 0;
+}
+
+/* Every blank of ${row} that stands alone in its turn missing and doubled; and one more at the end. */
+static void
+check_blanks(const struct row *row)
+{
+	size_t len = strlen(row->text);
+
+	for (size_t at = 0; at <= len; at++)
+		for (int blanks = 0; blanks <= 2; blanks++) {
+			struct px_buf text = PX_BUF(4096);
+
+			if (at < len && (row->text[at] != ' ' || row->text[at - 1] == ' ' || row->text[at + 1] == ' '))
+				break;
+			px_buf_add(&text, row->text, at);
+			for (int i = 0; i < blanks; i++)
+				px_buf_add_byte(&text, ' ');
+			if (at < len)
+				px_buf_add_text(&text, row->text + at + 1);
+			if (text.len < len + 2 || row->text[len - 1] != ' ')
+				check_rows(&(struct row){ row->label, px_buf_text(&text), row->json }, 1, utc);
+			px_buf_clear(&text);
+		}
+}
+
 /* A value that is typed stays the same value where a blank of it is missing or doubled. */
 static void
 test_blanks(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < COUNT(version_rows); i++) {
-		const struct row *row = &version_rows[i];
-
-		if (strncmp(row->json + 1, row->text, strlen(row->text)) == 0)
-			continue;
-		for (const char *blank = strchr(row->text, ' '); blank != NULL && blank[1] != '\0'; blank = strchr(blank + 1, ' '))
-			for (int blanks = 0; blanks <= 2; blanks++) {
-				struct px_buf text = PX_BUF(4096);
-
-				px_buf_add(&text, row->text, (size_t)(blank - row->text));
-				for (int j = 0; j < blanks; j++)
-					px_buf_add_byte(&text, ' ');
-				px_buf_add_text(&text, blank + 1);
-				check_rows(&(struct row){ row->label, px_buf_text(&text), row->json }, 1, utc);
-				px_buf_clear(&text);
-			}
-	}
+	for (size_t i = 0; i < version_row_count; i++)
+		if (is_typed(&version_rows[i]))
+			check_blanks(&version_rows[i]);
+	for (size_t i = 0; i < COUNT(blank_rows); i++)
+		check_blanks(&blank_rows[i]);
 }
 
-/* Bytes that are no form and no end of one: the whole text comes back, whatever its length. */
+/* Bytes that are no form's, or many times a form's: the text comes back in the document, whatever its length. */
 static void
 test_long_values(void **state)
 {
-	static const char *const parts[] = { "typeprotocol", "[", "9", "FAILED to ", "1%us ", "-", " to [a via", "\x01" };
+	static const char *const parts[] = { "typeprotocol", "[", "9", "FAILED to ", "1%us ", "-", " to [a via", "\x01", " type ",
+		" protocol", "0 B [", "1d " };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(parts); i++) {
@@ -439,11 +566,32 @@ test_long_values(void **state)
 			px_buf_add_text(&text, parts[i]);
 		px_value_write(&out, px_slice("x"), (struct px_slice){ text.data, text.len }, utc);
 		assert_false(out.failed);
-		assert_true(out.len >= text.len + 2);
-		assert_int_equal(out.data[0], '"');
+		assert_true(out.len >= text.len);
 		px_buf_clear(&text);
 		px_buf_clear(&out);
 	}
+}
+
+/* What is asked for may be long: a request's path, or the path of a socket. */
+static void
+test_long_targets(void **state)
+{
+	struct px_buf text = PX_BUF(1 << 21);
+	struct px_buf target = PX_BUF(1 << 21);
+	struct px_buf json = PX_BUF(1 << 21);
+
+	(void)state;
+	px_buf_add_text(&target, "localhost:80/");
+	while (target.len < (1 << 20))
+		px_buf_add_text(&target, "a type b protocol ");
+	px_buf_add_text(&target, "c");
+	px_buf_printf(&text, "49.375 ms to %s type TCP/IP using TLS (certificate valid for 89 days) protocol HTTP", target.data);
+	px_buf_printf(&json, "{\"milliseconds\":49.375,\"target\":\"%s\",\"type\":\"TCP/IP\",\"tls\":true,"
+	    "\"certificate_days\":89,\"protocol\":\"HTTP\"}", target.data);
+	check_rows(&(struct row){ "port response time", text.data, json.data }, 1, utc);
+	px_buf_clear(&text);
+	px_buf_clear(&target);
+	px_buf_clear(&json);
 }
 
 int
@@ -453,10 +601,13 @@ main(void)
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_time_zone),
 		cmocka_unit_test(test_blanks),
 		cmocka_unit_test(test_long_values),
+		cmocka_unit_test(test_long_targets),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, read_version_rows, NULL);
 }
