@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Snapshots: what Monit's status becomes, and when one is taken."""
+import json
 import re
 import time
 
 import pytest
 
+import status_words
 from harness import FIXTURES, RFC3339, UUID_V7
 
 STATUS = sorted((FIXTURES / "status").glob("*.txt"))
-TYPES = {"System": "system", "Process": "process", "File": "file", "Fifo": "fifo", "Directory": "directory",
-         "Filesystem": "filesystem", "Remote Host": "remote_host", "Network": "network", "Program": "program"}
-FINE = {"ok", "running", "accessible", "online with all services", "status ok", "up"}
-OTHERS = {"not monitored": "unmonitored", "initializing": "initializing", "waiting": "waiting"}
 SHORT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
 
@@ -28,33 +26,15 @@ def taken(device, upstream, command, **snapshot):
     return stats[0]
 
 
-def in_words(path):
-    """(type, name, state, status, failures) of each service by the contract's own words, read without any of its code."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
-    services = []
-    for line in text.splitlines():
-        header = re.match("(%s) '(.*)'$" % "|".join(TYPES), line)
-        status = re.match("  status  +(.*)$", line)
-        if header is not None:
-            services.append([TYPES[header[1]], header[2], None, None, None])
-        elif status is not None:
-            words = status[1].strip()
-            state = "ok" if words.lower() in FINE else OTHERS.get(words.lower(), "failed")
-            services[-1][2:] = [state, words, words.split(" | ") if state == "failed" else None]
-    return services
-
-
 @pytest.mark.parametrize("path", STATUS, ids=lambda path: path.stem)
 def test_every_service_of_every_version(device, upstream, path):
+    """Against a second reader of the same words, and against what the fixture says."""
     snapshot = taken(device, upstream, "/bin/cat %s" % path)
-    expected = in_words(path)
+    expected = status_words.services(path.read_bytes())
     assert len(expected) > 0
-    services = [[service["type"], service["name"], service["state"], service["status"], service.get("failures")]
-                for service in snapshot["services"]]
-    assert services == expected
-    states = [service[2] for service in expected]
-    assert snapshot["summary"] == {"total": len(states), **{
-        state: states.count(state) for state in ("ok", "failed", "unmonitored", "initializing", "waiting")}}
+    assert snapshot["services"] == expected
+    assert snapshot["summary"] == status_words.summary(expected)
+    assert snapshot["services"] == json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["services"]
     assert all(set(service) - {"failures", "pending"} == {"type", "name", "state", "status", "values"}
                for service in snapshot["services"])
     assert all("status" not in service["values"] for service in snapshot["services"])
