@@ -10,7 +10,7 @@
 #define BLANKS_MAX 2	/* where a form has one, some versions have none or two */
 #define CAPTURES_MAX 12
 #define WORD_MAX 48	/* bytes of a protocol's name, or of a type's */
-#define TAIL_MAX 320	/* bytes, more than any pattern can take behind a {text}: this keeps the search for its end linear */
+#define TAIL_MAX 320	/* bytes; more than any pattern takes behind a {text}, so that its end is sought there only */
 #define WHOLE_MAX 48	/* bytes; 15 digits of ZB are 37 */
 #define SHARES_MAX 16	/* of the processor's time in one value */
 #define SHARE_NAME_MAX 32
@@ -367,7 +367,10 @@ static const struct {
 
 static bool match(const char *pattern, struct px_slice text, struct captures *captures);
 
-/* Captures the longest start of ${text}, ${min} to ${max} bytes, behind which the rest of the pattern fits. */
+/*
+ * Captures the longest start of ${text}, ${min} to ${max} bytes and no blank at an end of it, behind which the rest of the
+ * pattern fits.
+ */
 static bool
 match_longest(const char *pattern, struct px_slice text, size_t min, size_t max, struct captures *captures)
 {
@@ -377,8 +380,7 @@ match_longest(const char *pattern, struct px_slice text, size_t min, size_t max,
 	for (size_t len = max; len >= min; len--) {
 		captures->count = count;
 		(void)take_text(text, len, capture);
-		capture->text = px_slice_trim(capture->text);
-		if (capture->text.len > 0 && match(pattern, behind(text, len), captures))
+		if (text.ptr[0] != ' ' && text.ptr[len - 1] != ' ' && match(pattern, behind(text, len), captures))
 			return true;
 	}
 	return false;
@@ -389,10 +391,13 @@ static bool
 match_capture(const char *pattern, struct px_slice text, struct captures *captures)
 {
 	const char *end = strchr(pattern, '}');
-	struct px_slice kind = { pattern, strcspn(pattern, " }") };
+	struct px_slice kind = { pattern, 0 };
 	struct capture *capture = &captures->each[captures->count];
 	size_t len = 0;
+	size_t i = 0;
 
+	while (pattern[kind.len] != ' ' && pattern[kind.len] != '}')
+		kind.len++;
 	if (captures->count == CAPTURES_MAX)
 		return false;
 	*capture = (struct capture){ .type = YES };
@@ -405,9 +410,10 @@ match_capture(const char *pattern, struct px_slice text, struct captures *captur
 		return match_longest(end + 1, text, text.len > TAIL_MAX ? text.len - TAIL_MAX : 1, text.len, captures);
 	if (px_slice_is(kind, "word"))
 		return match_longest(end + 1, text, 1, word_length(text, WORD_MAX), captures);
-	for (size_t i = 0; i < COUNT(readers); i++)
-		if (px_slice_is(kind, readers[i].kind))
-			len = readers[i].read(text, capture);
+	while (i < COUNT(readers) && !px_slice_is(kind, readers[i].kind))
+		i++;
+	if (i < COUNT(readers))
+		len = readers[i].read(text, capture);
 	return len > 0 && match(end + 1, behind(text, len), captures);
 }
 
@@ -590,15 +596,16 @@ void
 px_value_write(struct px_buf *out, struct px_slice label, struct px_slice text, px_offset_fn *offset)
 {
 	bool is_string = is_always_string(label);
-	bool typed = !is_string && memchr(text.ptr, '\n', text.len) == NULL;
+	bool typed = !is_string && text.len > 0 && memchr(text.ptr, '\n', text.len) == NULL;
 
 	if (is_string && px_slice_is(text, "-")) {
 		px_json_null(out, NULL);
 		return;
 	}
 	for (size_t i = 0; typed && i < COUNT(forms); i++) {
-		struct captures captures = { .count = 0 };
+		struct captures captures;	/* its captures are set as they are counted */
 
+		captures.count = 0;
 		if (match(forms[i].pattern, text, &captures) && write_form(out, forms[i].shape, &captures, offset))
 			return;
 	}
