@@ -597,14 +597,13 @@ px_value_write(struct px_buf *out, struct px_slice label, struct px_slice text, 
 {
 	bool is_string = is_always_string(label);
 	bool typed = !is_string && text.len > 0 && memchr(text.ptr, '\n', text.len) == NULL;
+	struct captures captures = { .count = 0 };
 
 	if (is_string && px_slice_is(text, "-")) {
 		px_json_null(out, NULL);
 		return;
 	}
 	for (size_t i = 0; typed && i < COUNT(forms); i++) {
-		struct captures captures;	/* its captures are set as they are counted */
-
 		captures.count = 0;
 		if (match(forms[i].pattern, text, &captures) && write_form(out, forms[i].shape, &captures, offset))
 			return;
