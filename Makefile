@@ -222,16 +222,19 @@ confdir = $(DESTDIR)$(SYSCONFDIR)/px-status
 spooldir = $(DESTDIR)$(LOCALSTATEDIR)/lib/px-status
 
 snippets := $(wildcard share/monitrc.d/*)
+checks := $(wildcard share/checks/*)
 units := $(wildcard share/systemd/*)
 crons := $(wildcard share/cron/*)
 examples := $(wildcard share/examples/*)
 pages := $(wildcard man/*.[1-9])
 
-# What these files say of /usr is true under another PREFIX too.
-true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g
+# What these files say of /usr and /var is true under another PREFIX and LOCALSTATEDIR too.
+true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g; \
+	s|/var/lib/px-status-checks|$(LOCALSTATEDIR)/lib/px-status-checks|g
+# $(call install_texts,FILES,FOLDER,MODE)
 install_texts = install -d $(2) && for file in $(1); do \
 	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
-	chmod 644 $(2)/$${file\#\#*/} || exit; done
+	chmod $(3) $(2)/$${file\#\#*/} || exit; done
 
 # The spool's folder is for the system user px-status, who is made where root installs on the device itself. A folder that
 # was there before is left as it is.
@@ -253,22 +256,23 @@ make_spooldir = if [ -d $(spooldir) ]; then \
 install: all
 	install -d $(bindir) $(confdir)
 	install -m 755 $(programs) $(bindir)
-	$(call install_texts,$(snippets),$(datadir)/monitrc.d)
-	$(call install_texts,$(crons),$(datadir)/cron)
-	$(call install_texts,$(examples),$(datadir)/examples)
-	$(call install_texts,$(units),$(unitdir))
+	$(call install_texts,$(snippets),$(datadir)/monitrc.d,644)
+	$(call install_texts,$(checks),$(datadir)/checks,755)
+	$(call install_texts,$(crons),$(datadir)/cron,644)
+	$(call install_texts,$(examples),$(datadir)/examples,644)
+	$(call install_texts,$(units),$(unitdir),644)
 	for page in $(pages); do \
 		install -D -m 644 $$page $(mandir)/man$${page##*.}/$${page##*/} || exit; done
 	[ -e $(confdir)/px-status.conf ] || [ ! -e share/examples/px-status.conf ] || \
 		install -m 644 share/examples/px-status.conf $(confdir)/px-status.conf
 	@$(make_spooldir)
 
-# Configuration, spool and the user px-status stay.
+# Configuration, spool, baselines of checks and the user px-status stay.
 uninstall:
 	rm -f $(addprefix $(bindir)/,$(notdir $(programs))) $(addprefix $(unitdir)/,$(notdir $(units)))
 	for page in $(pages); do rm -f $(mandir)/man$${page##*.}/$${page##*/}; done
-	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(crons) $(examples)))
-	for dir in $(datadir)/monitrc.d $(datadir)/cron $(datadir)/examples $(datadir); do rmdir $$dir 2>/dev/null || :; done
+	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(checks) $(crons) $(examples)))
+	for dir in $(datadir)/monitrc.d $(datadir)/checks $(datadir)/cron $(datadir)/examples $(datadir); do rmdir $$dir 2>/dev/null || :; done
 
 clean:
 	rm -rf build
