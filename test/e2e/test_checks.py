@@ -72,6 +72,16 @@ def test_the_state_folder_is_for_its_owner(checks):
     assert {path.name for path in checks.state.iterdir()} == {"files.base", "files.found"}
 
 
+def test_many_at_once_make_the_folder(checks):
+    statuses = []
+    threads = [threading.Thread(target=lambda: statuses.append(checks.run("filesystem-errors").status)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0] * 8
+
+
 def test_state_that_cannot_be_written(checks):
     checks.file("etc/x")
     (checks.state / "files.base.new").mkdir(parents=True)
