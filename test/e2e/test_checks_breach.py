@@ -22,8 +22,15 @@ def test_names_that_want_to_be_others(checks):
     changed = [line for line in out.splitlines() if line.endswith(": content")]
     assert len(changed) == len(names) and "/etc/new\\x0aline: content" in changed and "/etc/\\x5cx41: content" in changed
     assert out.isascii() and out.replace("\n", "").isprintable()
+
+
+def test_monit_gets_what_it_has_room_for(checks):
+    checks.run("breach", "files", "/etc").ended(0)
+    for number in range(100):
+        checks.file("etc/%03d" % number)
     cut = checks.run("breach", "files", "/etc").ended(1).out
-    assert cut.startswith("files: %d not as in the baseline" % len(names)) and len(cut) <= 500
+    assert cut.startswith("files: 101 not as in the baseline") and 400 < len(cut) <= 500
+    assert len(checks.run("breach", "files", "/etc", monit=False).ended(1).out.splitlines()) == 102
 
 
 def test_what_differs_is_named(checks):
