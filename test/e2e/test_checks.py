@@ -97,7 +97,7 @@ def test_what_hangs_is_stopped(checks):
     bases = {checks.state / (name + ".base"): "journal s=1;i=1\n" for name in ("software", "log-kernel", "files")}
     for path, text in bases.items():
         path.write_text(text)
-    for program in ("dpkg-query", "systemctl", "journalctl", "dpkg"):
+    for program in ("dpkg-query", "systemctl", "journalctl", "dpkg", "xargs"):
         checks.program(program, "sleep 1000")
     checks.program("find", 'case $* in *.journal*) echo /x.journal ;; *) sleep 1000 ;; esac')
     ended = {}
@@ -106,12 +106,12 @@ def test_what_hangs_is_stopped(checks):
         ended[name, args] = checks.run(name, "-t", "1", *args)
 
     threads = [threading.Thread(target=check, args=args) for args in (
-        ("software",), ("failed-units",), ("log-errors", "kernel"), ("breach", "packages"), ("breach", "files", "/etc"))]
+        ("software",), ("failed-units",), ("log-errors", "kernel"), ("backup", "/etc/x"), ("breach", "packages"), ("breach", "files", "/etc"))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {result.status for result in ended.values()} == {70} and len(ended) == 5, list(map(str, ended.values()))
+    assert {result.status for result in ended.values()} == {70} and len(ended) == 6, list(map(str, ended.values()))
     assert all(path.read_text() == text for path, text in bases.items())
     assert {path.name for path in checks.state.iterdir()} == {path.name for path in bases}
 

@@ -52,6 +52,14 @@ def test_what_differs_is_named(checks):
         "/etc/sub/inside: mode -rw-r--r-- -> -rw-------", "/etc/type: content, mode -rw-r--r-- -> drwxr-xr-x"]
 
 
+def test_the_same_file_once_more(checks):
+    """Nobody who has seen the first change has seen the second."""
+    checks.file("etc/a", "one")
+    for content, status in (("one", 0), ("two", 1), ("two", 1), ("three", 2), ("four", 3), ("five", 2), ("five", 2), ("one", 0), ("two", 1)):
+        checks.file("etc/a", content)
+        checks.run("breach", "files", "/etc").ended(status)
+
+
 def test_accepting(checks):
     def breach(*args):
         return checks.run("breach", *args)

@@ -29,7 +29,7 @@ def append(path, text):
      ["kernel: usb 1-1: new device", "app[1]: I/O error"]),
     ("services", ["app[1]: I/O error", "app: Connection FAILED."],
      ["app: 0 errors", "app: terrors", "kernel: error", "monit[7]: 'x' status failed (1) -- error", "px-status-event[7]: error",
-      "ignored[7]: error"])], ids=["kernel", "services"])
+      "systemd[1]: Failed to start px-status-flush.service - Send.", "ignored[7]: error"])], ids=["kernel", "services"])
 def test_lines_that_count(checks, kind, lines, others):
     log = checks.file("var/log/messages", log_line("kernel: EXT4-fs error before") + log_line("app: error before"))
     checks.run("log-errors", "-i", "ignored.7", kind).ended(0)

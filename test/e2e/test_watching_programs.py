@@ -45,12 +45,13 @@ class Watch:
         self.monit = None
 
     def file(self, name, content="", mode=0o644, age_s=0):
+        """All at once, so that nobody sees half of it."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-        path.chmod(mode)
+        new = self.device.file("new", content, mode)
         if age_s:
-            os.utime(path, (time.time() - age_s,) * 2)
+            os.utime(new, (time.time() - age_s,) * 2)
+        new.rename(path)
         return path
 
     def append(self, name, *lines):
@@ -192,6 +193,14 @@ def test_backup(watch):
     system.wait(lambda: "status succeeded (0)" in system.events("px_backup_newest")[-1][1], "a good newest one")
     assert [kind for kind, _, _ in system.events("px_backup_newest")].count(FAILED) == 3
 
+    # What cannot be looked at is neither there nor missing.
+    system.device.file("programs/xargs", "#!/bin/sh\nexit 1\n", 0o755)
+    assert "cannot look" in system.comes("px_backup_age", FAILED)[0]
+    system.wait(lambda: "cannot look" in system.events("px_backup_newest")[-1][1], "the newest one out of sight")
+    (system.programs / "xargs").unlink()
+    system.comes("px_backup_age", FAILED, SUCCEEDED)
+    system.wait(lambda: "status succeeded (0)" in system.events("px_backup_newest")[-1][1], "a good newest one, seen again")
+
     system.wait(lambda: "age: 2.0 h" in system.status_of("px_backup_age"), "the age")
     services = system.reaches_upstream("backup")
     assert "age: 2.0 h (72" in services["px_backup_age"]["values"]["last_output"]
@@ -207,9 +216,9 @@ def test_errors(watch):
     for name in ("kern.log", "syslog", "app.log"):
         system.file("var/log/" + name, "Nov 22 14:00:00 vm kernel: EXT4-fs error of long ago\nNov 22 14:00:00 vm cron[1]: error\n")
     system.file("run/systemd/system/.keep")
-    units = system.device.file("units", "", 0o644)
-    system.device.file("programs/systemctl", "#!/bin/sh\ncat %s\n" % units, 0o755)
-    counts = [system.file("sys/fs/ext4/%s/errors_count" % name, "0\n") for name in ("sda1", "sda2")]
+    system.device.file("programs/systemctl", "#!/bin/sh\ncat %s\n" % system.file("units"), 0o755)
+    for name in ("sda1", "sda2"):
+        system.file("sys/fs/ext4/%s/errors_count" % name, "0\n")
     system.file("sys/fs/ext4/sda1/last_error_time", "1795573000\n")
     system.file("sys/fs/ext4/sda1/last_error_func", "ext4_find_entry\n")
     system.start(("px_kernel_errors", "no new errors"), ("px_service_errors", "no new errors"), ("px_failed_units", "failed units: 0"),
@@ -219,8 +228,8 @@ def test_errors(watch):
     system.append("var/log/syslog", "kernel: Out of memory: Killed process 1 (x)", "monit[1]: 'px' failed", "px-status-flush[2]: error")
     system.append("var/log/syslog", *["app[7]: fatal error %d" % number for number in range(5000)])
     system.append("var/log/app.log", "app: FATAL, no disk", "app: harmless error, ERROR")
-    units.write_text("nginx.service loaded failed failed A server\n")
-    counts[0].write_text("3\n")
+    system.file("units", "nginx.service loaded failed failed A server\n")
+    system.file("sys/fs/ext4/sda1/errors_count", "3\n")
     assert "kernel: 1 new errors\nfirst: Nov 22 14:55:47 vm kernel: [1.2] Buffer I/O error on dev sda1?[31m" in system.comes(
         "px_kernel_errors", FAILED)[0]
     flood = system.comes("px_service_errors", FAILED)[0]
@@ -230,16 +239,20 @@ def test_errors(watch):
     assert "ext4 sda1: 3 errors, last 2026-11-25T02:16:40Z in ext4_find_entry" in system.comes("px_filesystem_errors", FAILED)[0]
 
     # A second one beside the first is news; that the first one lasts is none.
-    units.write_text("nginx.service loaded failed failed A server\ncron.service loaded failed failed Another\n")
-    counts[1].write_text("1\n")
+    system.file("units", "nginx.service loaded failed failed A server\ncron.service loaded failed failed Another\n")
+    system.file("sys/fs/ext4/sda2/errors_count", "1\n")
     assert "failed units: 2" in system.comes("px_failed_units", FAILED, FAILED)[1]
     assert "ext4 sda2: 1 errors" in system.comes("px_filesystem_errors", FAILED, FAILED)[1]
+    system.file("units", "cron.service loaded failed failed Another\n")
+    system.file("sys/fs/ext4/sda2/errors_count", "2\n")
+    assert "failed units: 1\ncron.service" in system.comes("px_failed_units", FAILED, FAILED, FAILED)[2]
+    assert "ext4 sda2: 2 errors" in system.comes("px_filesystem_errors", FAILED, FAILED, FAILED)[2]
     system.comes("px_kernel_errors", FAILED, SUCCEEDED)
     system.comes("px_service_errors", FAILED, SUCCEEDED)
-    units.write_text("")
-    for count in counts:
-        count.write_text("0\n")
-    system.comes("px_failed_units", FAILED, FAILED, SUCCEEDED)
+    system.file("units")
+    for name in ("sda1", "sda2"):
+        system.file("sys/fs/ext4/%s/errors_count" % name, "0\n")
+    system.comes("px_failed_units", FAILED, FAILED, FAILED, SUCCEEDED)
     system.wait(lambda: system.events("px_filesystem_errors")[-1][0] == SUCCEEDED, "the recovery of the file systems")
 
     system.stop()
@@ -274,48 +287,61 @@ def test_breach(watch):
     system.start(("px_passwd", "checksum"), ("px_group", "checksum"), ("px_shadow", "checksum"), ("px_files", "as in the baseline"),
                  ("px_setuid", "setuid: 1 as in"), ("px_packages", "are as in Debian's packages"))
 
-    changed, mode_failed, mode_ok = ("checksum", "changed"), ("permission", "failed"), ("permission", "succeeded")
-    system.file("etc/passwd", "one\nmallory\n")
-    system.file("etc/shadow", "one\n", 0o666)
-    (system.root / "etc/group").rename(system.root / "etc/group-")
+    accounts = {"passwd": 0o644, "group": 0o644, "shadow": 0o640}
+    came = {name: [] for name in accounts}
+
+    def accounts_come(*kinds):
+        """One event of each kind more, for each of the three."""
+        for name in accounts:
+            came[name].append({kind for kind in kinds if (name, kind[0]) != ("shadow", "gid")})
+            system.comes("px_" + name, *came[name])
+
+    def file_changes_come(text):
+        system.wait(lambda: system.events("px_files") and text in system.events("px_files")[-1][1], "%r in px_files" % text)
+
+    for name in accounts:
+        system.file("etc/" + name, "one\nmallory\n", 0o666)
     system.file("usr/bin/tool", "evil", 0o755)
     system.file("tmp/sh", "sh", 0o4755)
-    assert "checksum changed" in system.comes("px_passwd", changed)[0]
-    system.comes("px_shadow", mode_failed)
-    system.comes("px_group", ("nonexist", "failed"))
-    system.wait(lambda: any("files: 3 not as" in text for _, text, _ in system.events("px_files")), "three changes of the baseline")
-    text = system.events("px_files")[-1][1]
-    assert "/etc/group: removed" in text and "/etc/passwd: content" in text
-    assert "/etc/shadow: mode -rw-r----- -> -rw-rw-rw-" in text
+    accounts_come(("checksum", "changed"), ("permission", "failed"))
+    file_changes_come("/etc/passwd: content, mode -rw-r--r-- -> -rw-rw-rw-\n/etc/shadow: content, mode -rw-r----- -> -rw-rw-rw-")
     assert "/tmp/sh: added" in system.comes("px_setuid", FAILED)[0]
     assert "/usr/bin/tool: content" in system.comes("px_packages", FAILED)[0]
 
+    # The accounts as they were; more of the others.
+    for name, mode in accounts.items():
+        system.file("etc/" + name, "one\n", mode)
+    system.file("usr/bin/tool", "worse", 0o755)
+    system.file("tmp/sh2", "sh", 0o2755)
+    accounts_come(("checksum", "changed"), ("permission", "succeeded"))
+    file_changes_come("as in the baseline")
+    assert "setuid: 2 not as" in system.comes("px_setuid", FAILED, FAILED)[1]
+    system.comes("px_packages", FAILED, FAILED)
+
+    for name in accounts:
+        (system.root / "etc" / name).rename(system.root / name)
+    system.file("usr/bin/tool", "worst", 0o755)
+    (system.root / "tmp/sh").chmod(0o755)
+    accounts_come(("nonexist", "failed"))
+    file_changes_come("/etc/group: removed\n/etc/passwd: removed\n/etc/shadow: removed")
+    assert "setuid: 1 not as" in system.comes("px_setuid", FAILED, FAILED, FAILED)[2]
+    system.comes("px_packages", FAILED, FAILED, FAILED)
+
     # All as it was.
-    system.file("etc/passwd", "one\n")
-    system.file("etc/shadow", "one\n", 0o640)
-    (system.root / "etc/group-").rename(system.root / "etc/group")
+    for name in accounts:
+        (system.root / name).rename(system.root / "etc" / name)
     system.file("usr/bin/tool", "good", 0o755)
-    (system.root / "tmp/sh").unlink()
-    system.comes("px_passwd", changed, changed)
-    system.comes("px_shadow", mode_failed, mode_ok)
-    system.comes("px_group", ("nonexist", "failed"), ("nonexist", "succeeded"))
-    system.wait(lambda: system.events("px_files")[-1][0] == SUCCEEDED, "the recovery of px_files")
-    system.comes("px_setuid", FAILED, SUCCEEDED)
-    system.comes("px_packages", FAILED, SUCCEEDED)
+    (system.root / "tmp/sh2").unlink()
+    accounts_come(("nonexist", "succeeded"))
+    file_changes_come("as in the baseline")
+    system.comes("px_setuid", FAILED, FAILED, FAILED, SUCCEEDED)
+    system.comes("px_packages", FAILED, FAILED, FAILED, SUCCEEDED)
     if IS_ROOT:
-        os.chown(system.root / "etc/shadow", 65534, 0)
-        os.chown(system.root / "etc/passwd", 0, 65534)
-        os.chown(system.root / "etc/group", 65534, 65534)
-        system.comes("px_shadow", mode_failed, mode_ok, ("uid", "failed"))
-        system.comes("px_passwd", changed, changed, ("gid", "failed"))
-        system.wait(lambda: "owner 0:0 -> 65534:65534" in system.events("px_files")[-1][1], "the owner in the baseline")
-        for name in ("shadow", "passwd", "group"):
-            os.chown(system.root / "etc" / name, 0, 0)
-        system.comes("px_shadow", mode_failed, mode_ok, ("uid", "failed"), ("uid", "succeeded"))
-        system.comes("px_passwd", changed, changed, ("gid", "failed"), ("gid", "succeeded"))
-        system.comes("px_group", ("nonexist", "failed"), ("nonexist", "succeeded"), {("uid", "failed"), ("gid", "failed")},
-                     {("uid", "succeeded"), ("gid", "succeeded")})
-        system.wait(lambda: system.events("px_files")[-1][0] == SUCCEEDED, "the recovery of px_files")
+        for owner, kind in ((65534, "failed"), (0, "succeeded")):
+            for name in accounts:
+                os.chown(system.root / "etc" / name, owner, owner)
+            accounts_come(("uid", kind), ("gid", kind))
+            file_changes_come("owner 0:0 -> 65534:65534" if owner else "as in the baseline")
 
     # While nobody looks.
     system.stop()
@@ -327,17 +353,19 @@ def test_breach(watch):
     system.wait(lambda: len(system.events("px_files")) > before, "what was changed while Monit was stopped")
     kind, text, _ = system.events("px_files")[before]
     assert kind == FAILED and "/etc/passwd: content\n/etc/ssh/sshd_config: content\n" in text and "/etc/sudoers.d/eve: added" in text
-    assert system.events("px_passwd")[-1][0] != ("status", "failed") and "eve" not in text.replace("sudoers.d/eve", "")
     # And again, before the first is accepted.
     system.file("etc/pam.d/common-auth", "auth sufficient pam_permit.so\n")
     system.wait(lambda: len(system.events("px_files")) > before + 1, "a further change")
     assert "/etc/pam.d/common-auth: content" in system.events("px_files")[before + 1][1]
+    system.file("root/.ssh/authorized_keys", "ssh-ed25519 AAAA eve\n")
+    system.wait(lambda: len(system.events("px_files")) > before + 2, "one more")
+    assert "files: 6 not as" in system.events("px_files")[before + 2][1]
 
     shown = system.device.run(CHECKS / "breach", "-s", system.state, "show", "files").ended(0).out
-    assert len(shown.splitlines()) == 5 and "/etc/sudoers.d: added" in shown
-    assert "accepted: 5" in system.device.run(CHECKS / "breach", "-s", system.state, "accept", "files").ended(0).out
+    assert len(shown.splitlines()) == 6 and "/etc/sudoers.d: added" in shown
+    assert "accepted: 6" in system.device.run(CHECKS / "breach", "-s", system.state, "accept", "files").ended(0).out
     system.wait(lambda: system.events("px_files")[-1][0] == SUCCEEDED, "the recovery after it was accepted")
-    assert [kind for kind, _, _ in system.events("px_files")[before:]] == [FAILED, FAILED, SUCCEEDED]
+    assert [kind for kind, _, _ in system.events("px_files")[before:]] == [FAILED, FAILED, FAILED, SUCCEEDED]
 
     services = system.reaches_upstream("breach")
     assert services["px_files"]["state"] == "ok" and "as in the baseline of 20" in services["px_files"]["values"]["last_output"]
