@@ -84,6 +84,8 @@ def test_a_baseline_that_is_gone(checks):
     checks.run("breach", "files", "/etc").ended(0)
     (checks.state / "files.base").unlink()
     assert "files.base: missing" in checks.run("breach", "files", "/etc").ended(1).out
+    assert checks.run("breach", "show", "files").ended(0).out == "/etc/a: added\n/etc: added\n"
+    assert not (checks.state / "files.base").exists()
     checks.run("breach", "accept", "files").ended(0)
     checks.run("breach", "files", "/etc").ended(0)
 
