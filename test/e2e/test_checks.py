@@ -2,6 +2,7 @@
 """What all programs of share/checks hold to; software, reboot-required and backup."""
 import os
 import pathlib
+import tempfile
 import threading
 import time
 
@@ -42,6 +43,15 @@ def test_by_hand_nothing_is_written_and_nothing_is_ever_left_behind(checks):
         checks.run(name, *arguments(name), monit=False)
         assert not checks.state.exists()
     assert temporary() <= before
+
+
+def test_what_was_killed_is_tidied_up_after(checks):
+    folders = [pathlib.Path(tempfile.mkdtemp(prefix="px-status-checks.", dir="/tmp")) for _ in range(2)]
+    (folders[0] / "inside").touch()
+    os.utime(folders[0], (time.time() - 7200,) * 2)
+    checks.run("reboot-required").ended(0)
+    assert not folders[0].exists() and folders[1].exists()
+    folders[1].rmdir()
 
 
 @pytest.mark.parametrize("wrong, why", [("link", "is not a folder"), ("file", "is not a folder"), ("0777", "others have permissions"),
