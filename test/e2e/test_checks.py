@@ -108,8 +108,8 @@ def test_what_hangs_is_stopped(checks):
     for path, text in bases.items():
         path.write_text(text)
     for program in ("dpkg-query", "systemctl", "journalctl", "dpkg", "xargs"):
-        checks.program(program, "sleep 1000")
-    checks.program("find", 'case $* in *.journal*) echo /x.journal ;; *) sleep 1000 ;; esac')
+        checks.program(program, "exec sleep 1000")
+    checks.program("find", 'case $* in *.journal*) echo /x.journal ;; *) exec sleep 1000 ;; esac')
     ended = {}
 
     def check(name, *args):
