@@ -22,7 +22,7 @@ def arguments(name):
 
 def test_on_a_system_that_has_nothing(checks):
     """No dpkg, no systemd, no log: they say what they have, and that is no alarm; a backup alone has to be there."""
-    for name in NAMES:
+    for name in sorted({*NAMES} - {"gateway"}):
         result = checks.run(name, *arguments(name)).ended(1 if name == "backup" else 0)
         assert result.out and result.err == "" and len(result.out) <= 500
 
