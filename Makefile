@@ -226,6 +226,7 @@ checks := $(wildcard share/checks/*)
 units := $(wildcard share/systemd/*)
 crons := $(wildcard share/cron/*)
 examples := $(wildcard share/examples/*)
+schemas := $(wildcard share/schema/*)
 pages := $(wildcard man/*.[1-9])
 
 # What these files say of /usr and /var is true under another PREFIX and LOCALSTATEDIR too.
@@ -260,6 +261,7 @@ install: all
 	$(call install_texts,$(checks),$(datadir)/checks,755)
 	$(call install_texts,$(crons),$(datadir)/cron,644)
 	$(call install_texts,$(examples),$(datadir)/examples,644)
+	$(call install_texts,$(schemas),$(datadir)/schema,644)
 	$(call install_texts,$(units),$(unitdir),644)
 	for page in $(pages); do \
 		install -D -m 644 $$page $(mandir)/man$${page##*.}/$${page##*/} || exit; done
@@ -271,8 +273,8 @@ install: all
 uninstall:
 	rm -f $(addprefix $(bindir)/,$(notdir $(programs))) $(addprefix $(unitdir)/,$(notdir $(units)))
 	for page in $(pages); do rm -f $(mandir)/man$${page##*.}/$${page##*/}; done
-	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(checks) $(crons) $(examples)))
-	for dir in $(datadir)/monitrc.d $(datadir)/checks $(datadir)/cron $(datadir)/examples $(datadir); do rmdir $$dir 2>/dev/null || :; done
+	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(checks) $(crons) $(examples) $(schemas)))
+	for dir in monitrc.d checks cron examples schema .; do rmdir $(datadir)/$$dir 2>/dev/null || :; done
 
 clean:
 	rm -rf build

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests. The programs are those of the folder PX_BUILD, build/gcc unless given."""
+import importlib.util
 import pathlib
 import shutil
 import tempfile
@@ -14,6 +15,21 @@ def pytest_sessionstart(session):
     missing = [program for program in harness.PROGRAMS if not program.exists()]
     if missing:
         raise pytest.UsageError("not built: %s; run make, or set PX_BUILD" % ", ".join(map(str, missing)))
+    if importlib.util.find_spec("jsonschema") is None:
+        raise pytest.UsageError("python3-jsonschema is not installed: no test could tell whether what is posted is right")
+
+
+@pytest.fixture(autouse=True)
+def posted():
+    """
+    Every POST that an upstream of this test got, whichever; each is what share/schema/batch.schema.json says. That is looked
+    at when the test is over and its times are taken.
+    """
+    import wire
+    Upstream.posted = []
+    yield Upstream.posted
+    requests, Upstream.posted = Upstream.posted, None
+    assert list(filter(None, map(wire.fault_of_request, requests))) == []
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,8 @@ class Request:
 
 
 class Upstream:
+    posted = None   # a list that gets every POST of every upstream, where somebody wants them
+
     def __init__(self, replies=(), default=None, bind="127.0.0.1", port=0, log=None, tls=None):
         self.default = default if default is not None else {}
         self.requests = []
@@ -280,6 +282,8 @@ class Upstream:
                     if item["id"] not in rejected:
                         self.committed.setdefault(item["id"], []).append(item)
             self.requests.append(request)
+            if Upstream.posted is not None and request.method == "POST":
+                Upstream.posted.append(request)
             if self._log is not None:
                 self._log.write(json.dumps(request.as_json(), ensure_ascii=False) + "\n")
                 self._log.flush()
