@@ -359,11 +359,15 @@ was_connected(const struct px_http *http)
 static void
 tell_failure(const struct px_http *http, CURLcode code, const struct exchange *exchange, char *out, size_t size)
 {
-	struct px_buf clean = PX_BUF((size_t)3 * CURL_ERROR_SIZE);
+	struct px_buf clean = PX_BUF((size_t)4 * CURL_ERROR_SIZE);
 	const char *text = http->error[0] != '\0' ? http->error : curl_easy_strerror(code);
+	long status = info(http, CURLINFO_RESPONSE_CODE);
 
 	if (exchange->header_bytes > HEADERS_MAX)
 		text = "its headers have more than 256 KiB";
+	/* A server that refuses a body before it has read it often cuts its own answer off: what it meant still helps. */
+	else if (exchange->headers_ended && status >= 200)
+		px_buf_printf(&clean, "status %ld, and then: ", status);
 	px_text_clean(&clean, text, strlen(text));
 	(void)snprintf(out, size, "%.*s", (int)px_text_cut(px_buf_text(&clean), clean.len, size - 1), px_buf_text(&clean));
 	px_buf_clear(&clean);

@@ -363,6 +363,41 @@ reads_replies(void **state)
 	}
 }
 
+/* It does not count, but a person should know it. */
+static void
+tells_the_status_of_a_reply_that_breaks_off(void **state)
+{
+	static const struct {
+		const char *name;
+		struct script script;
+		const char *told;	/* NULL: nothing of a status */
+	} rows[] = {
+		{ "short", { TEXT("HTTP/1.1 413 Large\r\nContent-Length: 9\r\n\r\nshort"), CLOSE, false }, "status 413, and then: " },
+		{ "reset", { TEXT("HTTP/1.0 407 No\r\n\r\n{}"), RESET, false }, "status 407, and then: " },
+		{ "only 1xx", { TEXT("HTTP/1.1 100 Continue\r\n\r\n"), CLOSE, false }, NULL },
+		{ "half a header", { TEXT("HTTP/1.1 413 Large\r\nContent-Le"), CLOSE, false }, NULL },
+		{ "nothing", { TEXT(""), CLOSE, false }, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct px_http_options options;
+		struct server server;
+		struct px_reply reply;
+		struct px_err err;
+
+		server_start(&server, rows[i].script);
+		options = options_for(&server);
+		assert_int_equal(post_once(&options, &reply, &err), 0);
+		server_stop(&server);
+		if (reply.status != 0 || (rows[i].told != NULL ? strncmp(reply.error, rows[i].told, strlen(rows[i].told)) != 0 :
+		    strstr(reply.error, "status") != NULL))
+			fail_msg("%s: status %d, '%s'", rows[i].name, reply.status, reply.error);
+		px_buf_clear(&reply.body);
+		server_clear(&server);
+	}
+}
+
 /* A body is read to PX_REPLY_MAX and not a byte further; the status counts all the same. */
 static void
 bounds_the_body(void **state)
@@ -894,6 +929,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_replies),
+		cmocka_unit_test(tells_the_status_of_a_reply_that_breaks_off),
 		cmocka_unit_test(bounds_the_body),
 		cmocka_unit_test(sends_its_request),
 		cmocka_unit_test(sends_large_bodies),
