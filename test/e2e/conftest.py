@@ -81,6 +81,20 @@ def enrolled(device, upstream):
 
 
 @pytest.fixture
+def start_part():
+    """A function that starts a part of parts.py, and ends it with the test."""
+    started = []
+
+    def start(part):
+        started.append(part)
+        return part.start()
+
+    yield start
+    for part in started:
+        part.stop()
+
+
+@pytest.fixture
 def root():
     if not harness.IS_ROOT:
         pytest.skip("needs root")

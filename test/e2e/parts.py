@@ -88,6 +88,10 @@ class Part:
         path.chmod(0o644)
         return path
 
+    def restart(self):
+        self.stop()
+        self.start()
+
     def hang_up(self):
         self._process.send_signal(signal.SIGHUP)
 
@@ -114,6 +118,7 @@ class Nginx(Part):
         super().__init__(device)
         self.upstream = upstream
         self.settings = settings
+        self.shared = ""        # lines for all servers
         self.certificate = certificate
 
     @property
@@ -132,7 +137,7 @@ events {{ worker_connections 64; }}
 http {{
   log_format facts '$connection $status';
   access_log {folder}/access.log facts;
-  {temporary}
+  {temporary} {shared}
   server {{
     listen 127.0.0.1:{port} {ssl}; {tls}
     {settings}
@@ -142,7 +147,7 @@ http {{
   }}
 }}
 """.format(folder=self.folder, user="user nobody nogroup;" if IS_ROOT else "", temporary=temporary, port=self.port,
-           ssl="ssl" if tls else "", tls=tls, settings=self.settings, upstream=self.upstream.url))
+           ssl="ssl" if tls else "", tls=tls, shared=self.shared, settings=self.settings, upstream=self.upstream.url))
         return ["-p", self.folder, "-c", config, "-e", self.folder / "start.log"]
 
     def log(self):
@@ -174,8 +179,8 @@ class Apache(Part):
 
     def command(self):
         users = self.file("users", password_line())
-        modules = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "proxy", "proxy_http", "proxy_connect")
-        lines = ["LoadModule %s_module %s/mod_%s.so" % (name, APACHE_MODULES, name) for name in modules]
+        modules = "mpm_event authn_core authn_file authz_core authz_user auth_basic proxy proxy_http proxy_connect"
+        lines = ["LoadModule %s_module %s/mod_%s.so" % (name, APACHE_MODULES, name) for name in modules.split()]
         config = self.file("httpd.conf", "\n".join(lines) + """
 ServerRoot {folder}
 ServerName localhost

@@ -4,7 +4,9 @@ import copy
 import csv
 import functools
 import json
+import os
 import re
+import subprocess
 
 import jsonschema
 import pytest
@@ -325,12 +327,30 @@ def test_every_name_of_an_event(device):
 
 def test_dry_runs_and_exports(enrolled):
     enrolled.event("cpu", "a=", "a=2", "-m", "", monit={"SERVICE": "vm", "BOGUS": "x"})
-    enrolled.event("x" * 5000, "bad\xffvalue=1", "\x01", monit={"DESCRIPTION": "\udcff\x1b", "PROCESS_PID": "-1", "PROCESS_MEMORY": "7"})
+    broken = {"DESCRIPTION": "\udcff\x1b", "PROCESS_PID": "-1", "PROCESS_MEMORY": "7"}
+    enrolled.event("x" * 5000, "bad\xffvalue=1", "\x01", monit=broken)
     enrolled.event()
     [body] = map(json.loads, enrolled.flush("--dry-run").ended(0).out.splitlines())
     assert len(body["events"]) == 3 and wire.fault(body) is None
     exported = [json.loads(line)["item"] for line in enrolled.status("export").ended(0).out.splitlines()]
     assert [wire.fault(item, "event") for item in exported] == [None] * 3
+
+
+# -- where to find it
+
+def test_it_is_installed():
+    """And removed, with its folder."""
+    def steps(target):
+        return subprocess.run(["make", "-n", target, "DESTDIR=/somewhere", "PREFIX=/usr"], cwd=ROOT, env={"PATH": os.environ["PATH"]},
+                              check=True, capture_output=True, text=True).stdout
+
+    install, uninstall = steps("install"), steps("uninstall")
+    assert {path.name for path in wire.SCHEMA_FOLDER.iterdir()} == {"batch.schema.json", "openapi.yaml"}
+    for path in [*wire.SCHEMA_FOLDER.iterdir(), ROOT / "share" / "examples" / "receiver.py"]:
+        place = "/somewhere/usr/share/px-status/%s" % path.parent.name
+        assert str(path.relative_to(ROOT)) in install and place in install
+        assert "%s/%s" % (place, path.name) in uninstall
+        assert place in uninstall.split("rmdir")[0].split("for dir in")[-1]
 
 
 # -- the manual page
