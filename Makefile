@@ -274,7 +274,8 @@ uninstall:
 	rm -f $(addprefix $(bindir)/,$(notdir $(programs))) $(addprefix $(unitdir)/,$(notdir $(units)))
 	for page in $(pages); do rm -f $(mandir)/man$${page##*.}/$${page##*/}; done
 	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(checks) $(crons) $(examples) $(schemas)))
-	for dir in monitrc.d checks cron examples schema .; do rmdir $(datadir)/$$dir 2>/dev/null || :; done
+	for dir in $(addprefix $(datadir)/,monitrc.d checks cron examples schema) $(datadir); do \
+		rmdir $$dir 2>/dev/null || :; done
 
 clean:
 	rm -rf build
