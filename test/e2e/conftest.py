@@ -11,6 +11,10 @@ import harness
 from upstream import Upstream
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: needs the machine for itself, as what looks at all of its memory or at all of /tmp")
+
+
 def pytest_sessionstart(session):
     missing = [program for program in harness.PROGRAMS if not program.exists()]
     if missing:

@@ -35,6 +35,7 @@ def test_mistakes(checks):
     assert not checks.state.exists()
 
 
+@pytest.mark.alone
 def test_by_hand_nothing_is_written_and_nothing_is_ever_left_behind(checks):
     def temporary():
         return {path for path in pathlib.Path("/tmp").glob("px-status-checks.*") if path.stat().st_uid == os.geteuid()}

@@ -147,6 +147,7 @@ def assert_measured(event, name, unit, operator, limit):
 
 # -- cpu
 
+@pytest.mark.alone
 def test_cpu(device, upstream, watch):
     """Memory: held, and given back. Usage, load and swap: by limits that can't but be passed."""
     meminfo = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
