@@ -14,6 +14,7 @@
 #define RUN_LIMIT_MS (10 * 60 * 1000)
 #define STATUS_MAX (8 << 20)				/* bytes of Monit's answer */
 #define NO_URL_SNAPSHOT_MS ((int64_t)3600 * 1000)	/* without a URL snapshots are rare */
+#define COUNTED_MAX 10000				/* pending items that are counted at the end of a run */
 #define DAY_MS ((int64_t)86400 * 1000)
 #define SNAPSHOT_SLACK_MS 5000				/* so that a timer's jitter doesn't skip every other one */
 
@@ -65,9 +66,21 @@ renew_spool(const struct px_flush_job *job, const char *why, struct px_err *err)
 	job->world->now(&now);
 	if (px_spool_renew(job->store.spool_path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
 		return -1;
-	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s", reason, aside, carried,
-	    birth.id);
+	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s; the old file is yours to "
+	    "look at and to remove", reason, aside, carried, birth.id);
 	return 0;
+}
+
+/* Opens the spool, or makes it, and looks whose it is. */
+static int
+open_and_identify(struct run *run, bool *is_ours, struct px_err *err)
+{
+	const struct px_device *device = run->job->device;
+
+	*is_ours = false;
+	if (px_record_open_spool(&run->job->store, PX_SPOOL_FLUSH, &run->spool, err) == -1)
+		return -1;
+	return px_spool_is_of(run->spool, px_slice(device->id), px_slice(device->machine_hash), is_ours, err);
 }
 
 /* Opens the spool; makes it, or makes it anew where it is broken or another device's. */
@@ -75,21 +88,22 @@ static int
 open_spool(struct run *run, struct px_err *err)
 {
 	const struct px_flush_job *job = run->job;
-	bool is_ours = false;
+	char journal[PATH_MAX];
+	bool is_ours;
+	int rc;
 
-	if (px_record_open_spool(&job->store, PX_SPOOL_FLUSH, &run->spool, err) == -1) {
-		if (err->code != PX_CORRUPT || renew_spool(job, err->text, err) == -1)
-			return -1;
-		if (px_spool_open(&run->spool, job->store.spool_path, PX_SPOOL_FLUSH, job->store.wait_ms, err) == -1)
-			return -1;
-	}
-	if (px_spool_is_of(run->spool, px_slice(job->device->id), px_slice(job->device->machine_hash), &is_ours, err) == -1)
-		return -1;
-	if (is_ours)
+	px_spool_clear(job->store.spool_path, journal, sizeof(journal));
+	if (journal[0] != '\0')
+		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and to remove",
+		    journal);
+	rc = open_and_identify(run, &is_ours, err);
+	if (rc == 0 && is_ours)
 		return 0;
+	if (rc == -1 && err->code != PX_CORRUPT)
+		return -1;
 	px_spool_close(run->spool);
 	run->spool = NULL;
-	if (renew_spool(job, "the spool was made on another device", err) == -1)
+	if (renew_spool(job, rc == -1 ? err->text : "the spool was made on another device", err) == -1)
 		return -1;
 	return px_spool_open(&run->spool, job->store.spool_path, PX_SPOOL_FLUSH, job->store.wait_ms, err);
 }
@@ -404,7 +418,7 @@ deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err 
 	if (px_spool_facts(run->spool, &facts, err) == -1 || timer_left(run, PX_TIMER_RETRY, &left_ms, err) == -1)
 		return -1;
 	if (facts.pending == 0)
-		return 0;
+		return px_spool_check_count(run->spool, err);
 	if (left_ms > 0 && !run->job->now) {
 		result->is_told = true;
 		return px_err_set(err, PX_LATER, "%" PRId64 " items wait for a back-off that ends in %" PRId64 " s", facts.pending,
@@ -413,7 +427,10 @@ deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err 
 	rc = deliver(run, &facts, err);
 	result->acknowledged = run->delivery.acknowledged;
 	result->quarantined = run->delivery.quarantined;
-	return rc;
+	if (rc == -1 || px_spool_facts(run->spool, &facts, err) == -1)
+		return -1;
+	/* What a damaged tree hides is not found by walking it; few are left now, so that counting them takes no time. */
+	return facts.pending <= COUNTED_MAX ? px_spool_check_count(run->spool, err) : 0;
 }
 
 /* The run on an open spool. */

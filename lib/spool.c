@@ -17,13 +17,10 @@ check_kind(const char *path, const char *name, struct px_err *err)
 
 	if (lstat(path, &status) == -1)
 		return px_err_set_errno(err, errno == ENOENT ? PX_ABSENT : PX_STORAGE, errno, "cannot open spool '%s'", name);
-	if (S_ISDIR(status.st_mode))
-		return px_err_set_errno(err, PX_STORAGE, EISDIR, "cannot open spool '%s'", name);
-	if (S_ISLNK(status.st_mode))
-		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is a symbolic link", name);
-	if (!S_ISREG(status.st_mode))
-		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is no regular file", name);
-	return 0;
+	if (S_ISREG(status.st_mode))
+		return 0;
+	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a spool", name,
+	    S_ISDIR(status.st_mode) ? strerror(EISDIR) : S_ISLNK(status.st_mode) ? "it is a symbolic link" : "it is no regular file");
 }
 
 /* Nor may what SQLite opens beside it. */
@@ -38,7 +35,8 @@ check_side_files(const char *path, const char *name, struct px_err *err)
 		if (px_db_side_path(path, suffixes[i], side, err) == -1)
 			return -1;
 		if (lstat(side, &status) == 0 && !S_ISREG(status.st_mode))
-			return px_err_set(err, PX_STORAGE, "cannot open spool '%s': its '%s' is no regular file", name, suffixes[i]);
+			return px_err_set(err, PX_STORAGE, "cannot open spool '%s': its '%s' is no regular file; move that away", name,
+			    suffixes[i]);
 	}
 	return 0;
 }
@@ -62,6 +60,12 @@ begin_flush(struct px_spool *spool, struct px_err *err)
 static int
 connect_and_check(struct px_spool *spool, struct px_err *err)
 {
+	if (px_db_open_file(spool, err) == -1)
+		return -1;
+	/* A recorder finds out by itself that it can't insert; the others are to know why. */
+	if (spool->use != PX_SPOOL_RECORD && (px_source_check_header(spool, err) == -1 ||
+	    px_source_check_log(spool, true, err) == -1))
+		return -1;
 	if (px_db_connect(spool, err) == -1 || px_db_check_schema(spool, err) == -1)
 		return -1;
 	if (sqlite3_db_readonly(spool->db, "main") == 1 && spool->use != PX_SPOOL_LOOK)

@@ -49,6 +49,13 @@ int px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use
  */
 int px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 
+/*
+ * For a flush, under its lock, before it opens ${path}: removes what a renewal that was killed left beside it, and puts away
+ * a rollback journal, which is never a spool's own but which other programs would apply to it. ${journal} (PATH_MAX bytes)
+ * is that one's new name, "" when there was none.
+ */
+void px_spool_clear(const char *path, char *journal, size_t size);
+
 /* Closes; NULL is fine. */
 void px_spool_close(struct px_spool *spool);
 
@@ -176,8 +183,11 @@ int px_spool_oldest_pending_ms(struct px_spool *spool, int64_t *out, struct px_e
 /* Whether an event is pending. */
 int px_spool_has_event(struct px_spool *spool, bool *out, struct px_err *err) PX_MUST_CHECK;
 
-/* Looks at every page. -1 with PX_CORRUPT and what was found first. SQLite, "PRAGMA integrity_check". */
+/* Looks at every page and at the counters. -1 with PX_CORRUPT and what was found first. SQLite, "PRAGMA integrity_check". */
 int px_spool_check(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
+
+/* Whether there are as many items as the counters say, which takes a look at all of them. -1 with PX_CORRUPT. */
+int px_spool_check_count(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 
 /* Bytes on disk of everything that belongs to ${path}. */
 int64_t px_spool_bytes(const char *path);

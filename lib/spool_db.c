@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "spool_db.h"
+#include "spool_make.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,9 +64,8 @@ has_moved(struct px_spool *spool)
 	return sqlite3_file_control(spool->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
 }
 
-/* So that the next flush renews the spool, whoever found the damage. */
-static void
-note_damage(struct px_spool *spool)
+void
+px_db_note_damage(struct px_spool *spool)
 {
 	char name[PATH_MAX];
 	struct px_err ignored;
@@ -91,10 +90,13 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	spool->was_busy = kind == SQLITE_BUSY;
 	spool->no_space = kind == SQLITE_FULL || result == SQLITE_IOERR_SHMSIZE || error_number == ENOSPC || error_number == EDQUOT;
 	if (damaged)
-		note_damage(spool);
+		px_db_note_damage(spool);
 	/* A database that others replaced under us looks damaged and is not. */
 	if (damaged && spool->is_open && has_moved(spool))
 		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': it was replaced meanwhile", verb, spool->name);
+	if (error_number == EACCES)
+		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': %s; look at owner and mode of the file and its folder", verb,
+		    spool->name, strerror(EACCES));
 	if (error_number != 0)
 		return px_err_set_errno(err, PX_STORAGE, error_number, "cannot %s spool '%s'", verb, spool->name);
 	return px_err_set(err, damaged ? PX_CORRUPT : PX_STORAGE, "cannot %s spool '%s': %s", verb, spool->name,
@@ -104,7 +106,7 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 int
 px_db_malformed(struct px_spool *spool, const char *what, struct px_err *err)
 {
-	note_damage(spool);
+	px_db_note_damage(spool);
 	return px_err_set(err, PX_CORRUPT, "cannot read spool '%s': %s is malformed", spool->name, what);
 }
 
@@ -187,8 +189,6 @@ px_db_connect(struct px_spool *spool, struct px_err *err)
 {
 	int result;
 
-	if (px_db_open_file(spool, err) == -1)
-		return -1;
 	/* secure_delete, on in Debian's SQLite, would write every page that becomes free. */
 	/* https://sqlite.org/wal.html, 6: before the first access, "use of WAL without shared-memory". */
 	if (spool->alone)
@@ -383,7 +383,8 @@ begin_write(struct px_spool *spool, struct px_err *err)
 		return -1;
 	if (has_moved(spool))
 		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': it was replaced meanwhile", spool->name);
-	return 0;
+	/* What is behind a damaged place in the log would be written over. */
+	return spool->log_is_whole ? 0 : px_source_check_log(spool, false, err);
 }
 
 static int

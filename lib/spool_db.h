@@ -47,6 +47,8 @@ struct px_spool {
 	int64_t log_frames;		/* in the write-ahead log after the last commit of ours */
 	struct spool_bounds bounds;
 	bool is_open;
+	bool log_is_whole;		/* the write-ahead log was looked at */
+	bool log_is_ours;		/* and belongs to this file */
 	bool alone;			/* nobody else may have it open: then the log's index needs no shared memory */
 	bool was_busy;			/* what failed last, failed because others have it open */
 	bool is_writing;		/* a writing transaction is open or being opened */
@@ -70,7 +72,7 @@ struct spool_counters {
 int px_db_real_path(const char *name, char *path, struct px_err *err) PX_MUST_CHECK;
 int px_db_side_path(const char *path, const char *suffix, char *out, struct px_err *err) PX_MUST_CHECK;
 
-/* Opens ${spool}->path, which exists. px_db_open_file reads nothing of it yet, px_db_connect does. */
+/* Open ${spool}->path, which exists: px_db_open_file reads nothing of it yet, px_db_connect, which comes after it, does. */
 int px_db_open_file(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 int px_db_connect(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 void px_db_disconnect(struct px_spool *spool);
@@ -114,6 +116,9 @@ int px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *w
 /* Sets ${err} from an SQLite result, "cannot ${verb} spool 'NAME': why"; returns -1. The other: from what a row holds. */
 int px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *err);
 int px_db_malformed(struct px_spool *spool, const char *what, struct px_err *err);
+
+/* So that the next flush renews the spool, whoever found the damage. */
+void px_db_note_damage(struct px_spool *spool);
 
 /* A file beside the spool says that it was found damaged, so that the next flush renews it. */
 #define SPOOL_DAMAGED_SUFFIX "-damaged"
@@ -171,6 +176,9 @@ void px_row_id_text(const uint8_t bytes[16], char out[PX_ID_MAX]);
 /* Reads "key, id, time_ms, topic, body, attempts, deferred, reason" from column ${first} on; slices last until the next step. */
 int px_row_read(struct px_spool *spool, sqlite3_stmt *statement, int first, struct px_spool_item *out, struct px_err *err)
     PX_MUST_CHECK;
+
+/* Whether topic and body are what an item may have. */
+bool px_row_is_sound(const struct px_item *item);
 
 /* Whether a row, whatever it holds, is there: 0 seq when neither an event nor a snapshot has it. */
 int px_row_find(struct px_spool *spool, int64_t seq, int64_t *key, struct px_err *err) PX_MUST_CHECK;

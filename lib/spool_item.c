@@ -52,6 +52,13 @@ column(sqlite3_stmt *row, int at)
 	return (struct px_slice){ bytes != NULL ? bytes : "", bytes != NULL ? (size_t)sqlite3_column_bytes(row, at) : 0 };
 }
 
+bool
+px_row_is_sound(const struct px_item *item)
+{
+	return item->topic.len < PX_TOPIC_MAX && item->body.len >= 2 && item->body.len <= PX_SNAPSHOT_MAX &&
+	    item->body.ptr[0] == '{' && item->body.ptr[item->body.len - 1] == '}';
+}
+
 int
 px_row_read(struct px_spool *spool, sqlite3_stmt *row, int first, struct px_spool_item *out, struct px_err *err)
 {
@@ -71,8 +78,7 @@ px_row_read(struct px_spool *spool, sqlite3_stmt *row, int first, struct px_spoo
 	out->quarantined = out->reason != NULL;
 	if (sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM)
 		return px_db_fail(spool, SQLITE_NOMEM, "read", err);
-	if (id.len != 16 || item->topic.len >= PX_TOPIC_MAX || item->body.len < 2 || item->body.len > PX_SNAPSHOT_MAX ||
-	    item->body.ptr[0] != '{' || item->body.ptr[item->body.len - 1] != '}')
+	if (id.len != 16 || !px_row_is_sound(item))
 		return px_db_malformed(spool, "an item", err);
 	px_row_id_text((const uint8_t *)id.ptr, item->id);
 	return 0;

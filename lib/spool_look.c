@@ -128,6 +128,11 @@ read_few(struct px_spool *spool, struct walk *walk, struct px_err *err)
 	while (held->count < HELD_ITEMS && held->total < HELD_BYTES && (source = next_source(walk)) != NULL) {
 		if (px_row_read(spool, source->rows, 1, &item, err) == -1 || hold(held, &item, err) == -1)
 			goto out;
+		/* In a torn tree the same rows could come for ever. */
+		if (sqlite3_column_int64(source->rows, 0) <= source->after) {
+			(void)px_db_malformed(spool, "the order of items", err);
+			goto out;
+		}
 		source->after = sqlite3_column_int64(source->rows, 0);
 		if (step(spool, source, err) == -1)
 			goto out;
@@ -334,7 +339,8 @@ px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err
 	out->replaces_recorded = sqlite3_column_int64(row, 11);
 	out->replaces_acknowledged = sqlite3_column_int64(row, 12);
 	px_db_done(row);
-	if (out->id[0] == '\0' || out->pending < 0)
+	if (!px_id_is_valid(px_slice(out->id)) || out->pending < 0 || out->acknowledged < 0 || out->quarantined < 0 ||
+	    out->dropped < 0 || out->lost_events < 0 || out->lost_snapshots < 0)
 		return px_db_malformed(spool, "the row of counters", err);
 	return 0;
 }

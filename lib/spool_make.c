@@ -12,7 +12,6 @@
 
 #include "spool_make.h"
 
-#define NEW_INFIX "-new-"
 #define STALE_S 3600
 #define VERSION_OFFSET 18
 #define LOCK_TRIES 500
@@ -58,7 +57,7 @@ px_make_sync_folder(const char *path, struct px_err *err)
 }
 
 void
-px_make_remove_stale(const char *path)
+px_make_each_beside(const char *path, const char *infix, px_make_each_fn *each, void *arg)
 {
 	struct px_err ignored;
 	int fd = open_folder(path, &ignored);
@@ -72,15 +71,26 @@ px_make_remove_stale(const char *path)
 			(void)close(fd);
 		return;
 	}
-	while ((entry = readdir(folder)) != NULL) {
-		struct stat status;
-
-		if (strncmp(entry->d_name, name, len) != 0 || strncmp(entry->d_name + len, NEW_INFIX, strlen(NEW_INFIX)) != 0)
-			continue;
-		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mtime < time(NULL) - STALE_S)
-			(void)unlinkat(fd, entry->d_name, 0);
-	}
+	while ((entry = readdir(folder)) != NULL)
+		if (strncmp(entry->d_name, name, len) == 0 && strncmp(entry->d_name + len, infix, strlen(infix)) == 0)
+			each(arg, fd, entry->d_name);
 	(void)closedir(folder);
+}
+
+static void
+remove_old(void *arg, int folder, const char *name)
+{
+	struct stat status;
+
+	(void)arg;
+	if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mtime < time(NULL) - STALE_S)
+		(void)unlinkat(folder, name, 0);
+}
+
+void
+px_make_remove_stale(const char *path)
+{
+	px_make_each_beside(path, SPOOL_NEW_INFIX, remove_old, NULL);
 }
 
 /* An empty file of the spool's own, whatever the umask. */
@@ -99,18 +109,19 @@ make_file(const char *path, struct px_err *err)
 }
 
 int
-px_make_begin(struct px_spool *fresh, const char *path, const struct px_spool_birth *birth, struct px_err *err)
+px_make_begin(struct px_spool *fresh, const char *path, const char *infix, const struct px_spool_birth *birth,
+    struct px_err *err)
 {
-	char suffix[PX_ID_MAX + sizeof(NEW_INFIX)];
+	char suffix[PX_ID_MAX + sizeof(SPOOL_RENEW_INFIX)];
 	int result;
 
 	_Static_assert(SPOOL_PAGE == 2048, "the number below");
-	(void)snprintf(suffix, sizeof(suffix), NEW_INFIX "%s", birth->id);
+	(void)snprintf(suffix, sizeof(suffix), "%s%s", infix, birth->id);
 	if (px_db_side_path(path, suffix, fresh->path, err) == -1)
 		return -1;
 	(void)snprintf(fresh->name, sizeof(fresh->name), "%s", path);
 	fresh->bounds = px_room_bounds(INT64_MAX);
-	if (make_file(fresh->path, err) == -1 || px_db_connect(fresh, err) == -1)
+	if (make_file(fresh->path, err) == -1 || px_db_open_file(fresh, err) == -1 || px_db_connect(fresh, err) == -1)
 		return -1;
 	/* Nobody knows the file yet: it is synced once, when it is whole. */
 	result = sqlite3_exec(fresh->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; "
@@ -253,7 +264,7 @@ px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_
 		err->code = PX_STORAGE;
 		goto out;
 	}
-	if (px_db_side_path(real, "-wal", log, err) == -1 || px_make_begin(fresh, real, birth, err) == -1 ||
+	if (px_db_side_path(real, "-wal", log, err) == -1 || px_make_begin(fresh, real, SPOOL_NEW_INFIX, birth, err) == -1 ||
 	    px_make_end(fresh, err) == -1)
 		goto out;
 	rc = lstat(log, &status) == 0 ? place_beside_orphan(fresh->path, real, log, err) : link_into_place(fresh->path, real, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "spool_db.h"
+#include "spool_make.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -201,8 +201,12 @@ void
 px_room_checkpoint(struct px_spool *spool, bool waits)
 {
 	int64_t deadline_ms = spool->deadline_ms;
+	struct px_err ignored;
 	int result;
 
+	/* A log of another file would spoil this one for good. */
+	if (!spool->log_is_ours && px_source_check_log(spool, true, &ignored) == -1)
+		return;
 	if (!waits)
 		spool->deadline_ms = 0;
 	result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -1,262 +1,343 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything readable of a broken spool, row by row. What can't be read is stepped over. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "spool_make.h"
 
-#define ROUNDS_MAX 10000	/* damaged places that are stepped over */
-#define SHORT_JUMPS 20000
+#define ROW_MAX (8 << 20)
+#define COLUMN_TEXT_MAX 4096
 
-/* The keys that could be read. */
-struct keys {
-	int64_t *keys;		/* owned */
+/* A row that was found. */
+struct place {
+	int64_t key;
+	uint32_t page;
+	uint32_t at;
+};
+
+struct places {
+	struct place *places;	/* owned */
 	size_t count;
 	size_t capacity;
 	bool failed;		/* no memory */
 };
 
+/*
+ * A spool as its pages show it. Where the log is not the file's, or damaged, there are two: with the log, and as the
+ * file was before it.
+ */
+struct view {
+	struct px_pages pages;
+	struct px_identity identity;
+	struct places items;
+	struct places marks;
+	bool only_torn;		/* of the file: what an undamaged log has is newer */
+};
+
+#define VIEWS 2
+
 struct salvage {
-	struct px_spool *from;
 	struct px_spool *fresh;
-	struct keys keys;
+	struct view views[VIEWS];
+	size_t view_count;
+	struct view *primary;		/* that says who it was */
+	struct px_buf row;
+	struct px_buf mark;
 	struct spool_counters counters;	/* of the fresh one */
 };
 
 static void
-add_key(struct keys *keys, int64_t key)
+add_place(struct places *places, const struct px_row *row)
 {
-	if (keys->count == keys->capacity) {
-		size_t capacity = keys->capacity * 2 + 1024;
-		int64_t *larger = reallocarray(keys->keys, capacity, sizeof(*larger));
+	if (places->count == places->capacity) {
+		size_t capacity = places->capacity * 2 + 1024;
+		struct place *larger = reallocarray(places->places, capacity, sizeof(*larger));
 
 		if (larger == NULL) {
-			keys->failed = true;
+			places->failed = true;
 			return;
 		}
-		keys->keys = larger;
-		keys->capacity = capacity;
+		places->places = larger;
+		places->capacity = capacity;
 	}
-	keys->keys[keys->count++] = key;
+	places->places[places->count++] = (struct place){ row->key, row->page, (uint32_t)row->at };
 }
 
-/* Adds keys above ${last} and up to ${end}, moving ${last}, until all are read (0) or there is damage (-1). */
+static void
+take_item(void *arg, const struct px_row *row)
+{
+	struct view *view = arg;
+
+	if (row->key != SPOOL_EVENT_KEYS && (!view->only_torn || px_pages_is_torn(&view->pages, row->page)))
+		add_place(&view->items, row);
+}
+
+static void
+take_mark(void *arg, const struct px_row *row)
+{
+	struct view *view = arg;
+
+	add_place(&view->marks, row);
+}
+
 static int
-read_up(struct px_spool *old, struct keys *keys, int64_t *last, int64_t end)
+compare_key(const void *a, const void *b)
 {
-	sqlite3_stmt *row;
-	struct px_err ignored;
-	int rc;
+	const struct place *left = a;
+	const struct place *right = b;
 
-	if (px_db_query(old, &row, &ignored, "SELECT key FROM item WHERE key > ?1 AND key <= ?2 ORDER BY key", "ii", *last,
-	    end) == -1)
-		return -1;
-	while ((rc = px_db_step(old, row, &ignored)) == 1) {
-		*last = sqlite3_column_int64(row, 0);
-		add_key(keys, *last);
-	}
-	return rc;
-}
-
-/* Adds keys up to ${first} and above ${last}, from above, until damage. */
-static void
-read_down(struct px_spool *old, struct keys *keys, int64_t first, int64_t last)
-{
-	sqlite3_stmt *row;
-	struct px_err ignored;
-
-	if (px_db_query(old, &row, &ignored, "SELECT key FROM item WHERE key <= ?1 AND key > ?2 ORDER BY key DESC", "ii", first,
-	    last) == -1)
-		return;
-	while (px_db_step(old, row, &ignored) == 1)
-		add_key(keys, sqlite3_column_int64(row, 0));
-}
-
-/*
- * Finds a readable key behind a damaged place, one key after the other, later by longer jumps. 0 when there is none. What
- * is between is added as far as it can be read from behind.
- */
-static int64_t
-jump_over(struct px_spool *old, struct keys *keys, int64_t last, int64_t end)
-{
-	struct px_err ignored;
-	int64_t found = 0;
-
-	for (int64_t jump = 1; jump <= end - last; jump += 1 + (jump > SHORT_JUMPS ? jump / 64 : 0)) {
-		if (px_db_number(old, 0, &found, &ignored, "SELECT key FROM item WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT 1",
-		    "ii", last + jump, end) == -1)
-			continue;
-		if (found == 0)
-			break;
-		read_down(old, keys, found, last);
-		return found;
-	}
-	read_down(old, keys, end, last);
-	return 0;
-}
-
-/* Collects the keys above ${last} up to ${end}. */
-static void
-collect_keys(struct px_spool *old, struct keys *keys, int64_t last, int64_t end)
-{
-	for (int round = 0; round < ROUNDS_MAX && read_up(old, keys, &last, end) == -1; round++)
-		if ((last = jump_over(old, keys, last, end)) == 0)
-			break;
+	return left->key < right->key ? -1 : left->key > right->key;
 }
 
 static int
 compare_seq(const void *a, const void *b)
 {
-	const int64_t *left = a;
-	const int64_t *right = b;
-	int64_t difference = (*left & SPOOL_SEQ_MASK) - (*right & SPOOL_SEQ_MASK);
+	const struct place *left = a;
+	const struct place *right = b;
+	int64_t difference = (left->key & SPOOL_SEQ_MASK) - (right->key & SPOOL_SEQ_MASK);
 
 	if (difference == 0)
-		difference = *left - *right;
-	return difference < 0 ? -1 : difference > 0;
+		return compare_key(a, b);
+	return difference < 0 ? -1 : 1;
+}
+
+static int
+find_rows(struct view *view, struct px_err *err)
+{
+	const struct spool_counters *counters = &view->identity.counters;
+	int64_t expected = counters->recorded - counters->acknowledged - counters->dropped - counters->lost_events -
+	    counters->lost_snapshots;
+
+	px_pages_each(&view->pages, PX_TABLE_ITEM, view->identity.has_counters ? expected : 0, take_item, view);
+	px_pages_each(&view->pages, PX_TABLE_MARK, view->identity.has_counters ? counters->quarantined : 0, take_mark, view);
+	if (view->items.failed || view->marks.failed)
+		return px_err_set(err, PX_STORAGE, "no memory for the keys of %zu items", view->items.count);
+	if (view->items.count > 0)
+		qsort(view->items.places, view->items.count, sizeof(struct place), compare_seq);
+	if (view->marks.count > 0)
+		qsort(view->marks.places, view->marks.count, sizeof(struct place), compare_key);
+	return 0;
+}
+
+/* Opens what there is to read, the view that is believed most first. */
+static int
+open_views(struct salvage *salvage, const struct px_source *source, struct px_err *err)
+{
+	struct view *whole = &salvage->views[0];
+	struct view *file = &salvage->views[1];
+
+	salvage->primary = whole;
+	salvage->view_count = 1;
+	if (px_pages_open(&whole->pages, &source->file, &source->log, err) == -1)
+		return -1;
+	px_source_identify(&whole->pages, &whole->identity);
+	if (whole->pages.log.count > 0) {
+		if (px_pages_open(&file->pages, &source->file, NULL, err) == -1)
+			return -1;
+		px_source_identify(&file->pages, &file->identity);
+		if (!px_source_log_is_of(&file->identity, &whole->identity)) {
+			salvage->primary = file;
+			salvage->view_count = 2;
+		} else if (whole->pages.log.is_damaged) {
+			px_pages_share_torn(&file->pages, &whole->pages);
+			file->only_torn = true;
+			salvage->view_count = 2;
+		}
+	}
+	for (size_t i = 0; i < salvage->view_count; i++)
+		if (find_rows(&salvage->views[i], err) == -1)
+			return -1;
+	return 0;
+}
+
+static struct px_slice
+slice_of(const struct px_column *column)
+{
+	return (struct px_slice){ column->bytes != NULL ? (const char *)column->bytes : "", column->len };
+}
+
+/* The text of a column, "" where it is none. */
+static void
+copy_text(char *out, size_t size, const struct px_column *column)
+{
+	struct px_slice text = slice_of(column);
+
+	out[0] = '\0';
+	if (column->type >= 13 && column->type % 2 == 1)
+		(void)snprintf(out, size, "%.*s", (int)(text.len < size ? text.len : size - 1), text.ptr);
 }
 
 /* What is known of an item beside itself; nothing where it can't be read. */
 static int
-carry_mark(struct salvage *salvage, int64_t old_key, int64_t key, struct px_err *err)
+carry_mark(struct salvage *salvage, struct view *view, int64_t old_key, int64_t key, struct px_err *err)
 {
-	struct px_err ignored;
-	sqlite3_stmt *row;
-	int rc = 0;
+	const struct place wanted = { .key = old_key };
+	char reason[COLUMN_TEXT_MAX];
+	const struct place *place = NULL;
+	struct px_row row;
 
-	if (px_db_query(salvage->from, &row, &ignored, "SELECT attempts, deferred, reason FROM mark WHERE key = ?1", "i",
-	    old_key) == -1 || px_db_step(salvage->from, row, &ignored) != 1)
+	if (view->marks.count > 0)
+		place = bsearch(&wanted, view->marks.places, view->marks.count, sizeof(wanted), compare_key);
+	if (place == NULL || !px_pages_whole_row(&view->pages, PX_TABLE_MARK, place->page, place->at, &salvage->mark, &row))
 		return 0;
-	rc = px_db_run(salvage->fresh, err, "INSERT INTO mark (key, attempts, deferred, reason) VALUES (?1, ?2, nullif(?3, 0), ?4)",
-	    "iiit", key, sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 1), (const char *)sqlite3_column_text(row, 2));
-	salvage->counters.quarantined += sqlite3_column_type(row, 2) != SQLITE_NULL;
-	px_db_done(row);
-	return rc;
+	copy_text(reason, sizeof(reason), &row.columns[3]);
+	salvage->counters.quarantined += !px_column_is_null(&row.columns[3]);
+	return px_db_run(salvage->fresh, err, "INSERT INTO mark (key, attempts, deferred, reason) VALUES (?1, ?2, nullif(?3, 0), ?4)",
+	    "iiit", key, px_column_integer(&row.columns[1]), px_column_integer(&row.columns[2]),
+	    px_column_is_null(&row.columns[3]) ? NULL : reason);
+}
+
+/* The item in a row; false where it is none. */
+static bool
+make_item(const struct px_row *row, struct px_item *item)
+{
+	*item = (struct px_item){ .kind = row->key > SPOOL_EVENT_KEYS ? PX_EVENT : PX_SNAPSHOT };
+	item->time_ms = px_column_integer(&row->columns[2]);
+	item->topic = slice_of(&row->columns[3]);
+	item->body = slice_of(&row->columns[4]);
+	if (px_column_is_null(&row->columns[3]))
+		item->topic.ptr = NULL;
+	px_row_id_text(row->columns[1].bytes, item->id);
+	return px_row_is_sound(item);
 }
 
 static int
-carry_item(struct salvage *salvage, int64_t old_key, struct px_err *err)
+carry_item(struct salvage *salvage, struct view *view, const struct place *place, struct px_err *err)
 {
-	struct px_spool_item found;
-	struct px_err ignored;
-	sqlite3_stmt *row;
-	uint8_t id[16];
-	int rc = -1;
+	struct px_item item;
+	struct px_row row;
 
-	if (px_db_query(salvage->from, &row, &ignored, "SELECT key, id, time_ms, topic, body, 0, NULL, NULL FROM item WHERE key = ?1",
-	    "i", old_key) == -1 || px_db_step(salvage->from, row, &ignored) != 1)
+	if (!px_pages_whole_row(&view->pages, PX_TABLE_ITEM, place->page, place->at, &salvage->row, &row) || !make_item(&row, &item))
 		return 0;
-	if (px_row_read(salvage->from, row, 0, &found, &ignored) == -1 || px_row_id_bytes(found.item.id, id, &ignored) == -1) {
-		rc = 0;
-		goto out;
-	}
-	if (px_db_run(salvage->fresh, err, "INSERT OR IGNORE INTO seen (id) VALUES (?1)", "b", id, (int64_t)sizeof(id)) == -1)
-		goto out;
-	if (sqlite3_changes(salvage->fresh->db) == 0) {
-		rc = 0;
-		goto out;
-	}
-	found.item.seq = ++salvage->counters.recorded;
-	if (px_row_insert(salvage->fresh, &found.item, err) == -1)
-		goto out;
-	rc = carry_mark(salvage, old_key, px_row_key(found.item.kind, found.item.seq), err);
-out:
-	px_db_done(row);
-	return rc;
+	if (px_db_run(salvage->fresh, err, "INSERT OR IGNORE INTO seen (id) VALUES (?1)", "b", row.columns[1].bytes,
+	    (int64_t)row.columns[1].len) == -1)
+		return -1;
+	if (sqlite3_changes(salvage->fresh->db) == 0)
+		return 0;
+	item.seq = ++salvage->counters.recorded;
+	if (px_row_insert(salvage->fresh, &item, err) == -1)
+		return -1;
+	return carry_mark(salvage, view, place->key, px_row_key(item.kind, item.seq), err);
 }
 
+/* The items of all views in the order of their seqs. */
 static int
 carry_items(struct salvage *salvage, struct px_err *err)
 {
-	struct keys *keys = &salvage->keys;
+	size_t at[VIEWS] = { 0 };
 
-	collect_keys(salvage->from, keys, 0, SPOOL_EVENT_KEYS);
-	collect_keys(salvage->from, keys, SPOOL_EVENT_KEYS, SPOOL_EVENT_KEYS + SPOOL_SEQ_MASK);
-	if (keys->failed)
-		return px_err_set(err, PX_STORAGE, "no memory for the keys of %zu items", keys->count);
-	if (keys->count > 0)
-		qsort(keys->keys, keys->count, sizeof(*keys->keys), compare_seq);
 	if (px_db_run(salvage->fresh, err, "CREATE TEMP TABLE seen (id BLOB PRIMARY KEY) WITHOUT ROWID", "") == -1)
 		return -1;
-	for (size_t i = 0; i < keys->count; i++)
-		if ((i == 0 || keys->keys[i] != keys->keys[i - 1]) && carry_item(salvage, keys->keys[i], err) == -1)
+	for (;;) {
+		size_t next = salvage->view_count;
+
+		for (size_t i = 0; i < salvage->view_count; i++) {
+			const struct places *items = &salvage->views[i].items;
+
+			if (at[i] < items->count && (next == salvage->view_count ||
+			    compare_seq(&items->places[at[i]], &salvage->views[next].items.places[at[next]]) < 0))
+				next = i;
+		}
+		if (next == salvage->view_count)
+			return 0;
+		if (carry_item(salvage, &salvage->views[next], &salvage->views[next].items.places[at[next]++], err) == -1)
 			return -1;
-	return 0;
+	}
+}
+
+/* Names of overflow files. */
+struct names {
+	struct px_spool *fresh;
+	int rc;
+	struct px_err *err;
+};
+
+static void
+take_name(void *arg, const struct px_row *row)
+{
+	struct px_slice name = slice_of(&row->columns[0]);
+	struct names *names = arg;
+
+	if (names->rc == 0 && row->columns[0].bytes != NULL)
+		names->rc = px_db_run(names->fresh, names->err, "INSERT OR IGNORE INTO taken (name) VALUES (?1)", "s", &name);
 }
 
 /* Overflow files that the old one took in and that are not removed yet. */
 static int
 carry_taken(struct salvage *salvage, struct px_err *err)
 {
-	struct px_err ignored;
-	sqlite3_stmt *row;
-	int rc = 0;
+	struct names names = { salvage->fresh, 0, err };
 
-	if (px_db_query(salvage->from, &row, &ignored, "SELECT name FROM taken", "") == -1)
-		return 0;
-	while (rc == 0 && px_db_step(salvage->from, row, &ignored) == 1)
-		if (sqlite3_column_type(row, 0) == SQLITE_TEXT)
-			rc = px_db_run(salvage->fresh, err, "INSERT OR IGNORE INTO taken (name) VALUES (?1)", "t",
-			    (const char *)sqlite3_column_text(row, 0));
-	px_db_done(row);
-	return rc;
+	for (size_t i = 0; i < salvage->view_count; i++)
+		px_pages_each(&salvage->views[i].pages, PX_TABLE_TAKEN, 0, take_name, &names);
+	return names.rc;
 }
 
 static int
 carry_quarantine(struct salvage *salvage, struct px_err *err)
 {
-	struct px_err ignored;
-	sqlite3_stmt *row;
-	int rc;
+	struct view *view = salvage->primary;
+	char reason[COLUMN_TEXT_MAX];
+	char id[PX_ID_MAX];
+	struct px_row row;
 
-	if (salvage->counters.quarantined == 0 || px_db_query(salvage->from, &row, &ignored, "SELECT last_quarantined_id, "
-	    "last_quarantined_reason, last_quarantined_ms FROM spool WHERE one = 1", "") == -1 ||
-	    px_db_step(salvage->from, row, &ignored) != 1)
+	if (salvage->counters.quarantined == 0 || view->identity.page == 0 ||
+	    !px_pages_whole_row(&view->pages, PX_TABLE_SPOOL, view->identity.page, view->identity.at, &salvage->mark, &row))
 		return 0;
-	rc = px_db_run(salvage->fresh, err, "UPDATE spool SET last_quarantined_id = ?1, last_quarantined_reason = ?2, "
-	    "last_quarantined_ms = ?3 WHERE one = 1", "tti", (const char *)sqlite3_column_text(row, 0),
-	    (const char *)sqlite3_column_text(row, 1), sqlite3_column_int64(row, 2));
-	px_db_done(row);
-	return rc;
+	copy_text(id, sizeof(id), &row.columns[4]);
+	copy_text(reason, sizeof(reason), &row.columns[5]);
+	if (!px_id_is_valid(px_slice(id)))
+		return 0;
+	return px_db_run(salvage->fresh, err, "UPDATE spool SET last_quarantined_id = ?1, last_quarantined_reason = ?2, "
+	    "last_quarantined_ms = ?3 WHERE one = 1", "tti", id, reason, px_column_integer(&row.columns[6]));
 }
 
 /* What this spool replaces, as far as it can be read. */
 static int
 carry_identity(struct salvage *salvage, struct px_err *err)
 {
-	struct spool_counters counters = { .recorded = 0 };
-	char id[PX_ID_MAX] = "";
-	struct px_err ignored;
-	sqlite3_stmt *row;
+	const struct px_identity *identity = &salvage->primary->identity;
+	const struct places *items = &salvage->primary->items;
+	struct spool_counters counters = identity->counters;
 
-	if (px_db_query(salvage->from, &row, &ignored, "SELECT id FROM spool WHERE one = 1", "") == 0 &&
-	    px_db_step(salvage->from, row, &ignored) == 1) {
-		const char *text = (const char *)sqlite3_column_text(row, 0);
-
-		if (text != NULL && px_id_is_valid(px_slice(text)))
-			memcpy(id, text, sizeof(id));
-		px_db_done(row);
-	}
-	if (id[0] == '\0')
+	if (identity->id[0] == '\0')
 		return 0;
-	if (px_room_load(salvage->from, &counters, &ignored) == -1 && salvage->keys.count > 0)
-		counters.recorded = salvage->keys.keys[salvage->keys.count - 1] & SPOOL_SEQ_MASK;
+	if (!identity->has_counters) {
+		counters = (struct spool_counters){ .recorded = 0 };
+		if (items->count > 0)
+			counters.recorded = items->places[items->count - 1].key & SPOOL_SEQ_MASK;
+	}
 	return px_db_run(salvage->fresh, err, "UPDATE spool SET replaces_id = ?1, replaces_recorded = ?2, replaces_acknowledged = ?3 "
-	    "WHERE one = 1", "tii", id, counters.recorded, counters.acknowledged);
+	    "WHERE one = 1", "tii", identity->id, counters.recorded, counters.acknowledged);
 }
 
 int
-px_salvage(struct px_spool *from, struct px_spool *fresh, int64_t *carried, struct px_err *err)
+px_salvage(const struct px_source *source, struct px_spool *fresh, int64_t *carried, bool *log_is_sound, struct px_err *err)
 {
-	struct salvage salvage = { .from = from, .fresh = fresh };
+	struct salvage *salvage = calloc(1, sizeof(*salvage));
 	int rc = -1;
 
-	if (carry_items(&salvage, err) == -1 || carry_taken(&salvage, err) == -1 || carry_quarantine(&salvage, err) == -1 ||
-	    carry_identity(&salvage, err) == -1 || px_room_store(fresh, &salvage.counters, err) == -1)
+	if (salvage == NULL)
+		return px_err_set(err, PX_STORAGE, "no memory for a spool");
+	salvage->fresh = fresh;
+	salvage->row = PX_BUF(ROW_MAX);
+	salvage->mark = PX_BUF(ROW_MAX);
+	if (open_views(salvage, source, err) == -1 || carry_items(salvage, err) == -1 || carry_taken(salvage, err) == -1 ||
+	    carry_quarantine(salvage, err) == -1 || carry_identity(salvage, err) == -1 ||
+	    px_room_store(fresh, &salvage->counters, err) == -1)
 		goto out;
-	*carried = salvage.counters.recorded;
+	*carried = salvage->counters.recorded;
+	*log_is_sound = salvage->view_count == 1 && !salvage->views[0].pages.log.is_damaged;
 	rc = 0;
 out:
-	free(salvage.keys.keys);
+	for (size_t i = 0; i < VIEWS; i++) {
+		px_pages_close(&salvage->views[i].pages);
+		free(salvage->views[i].items.places);
+		free(salvage->views[i].marks.places);
+	}
+	px_buf_clear(&salvage->row);
+	px_buf_clear(&salvage->mark);
+	free(salvage);
 	return rc;
 }

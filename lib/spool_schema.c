@@ -11,7 +11,7 @@
  * An item never changes once it is there. What happens to it (attempts, quarantine, deferring) stands beside it in
  * "mark", which most items have no row in, so that counting an attempt doesn't write a document again. "counters" is a
  * table of its own because each insert changes it. How many are pending is what is left of recorded when all others are
- * taken off.
+ * taken off. The spool's id stands there once more: so each piece of the write-ahead log tells whose it is.
  *
  * SQLite parses all of this whenever a spool is opened, and a recorder opens it for a single insert: so columns have
  * names and neither types nor constraints. Names say what they hold: times in ms and other numbers are integers, an id
@@ -22,7 +22,7 @@ static const struct {
 	const char *sql;
 } schema[] = {
 	{ "counters", "CREATE TABLE counters(one INTEGER PRIMARY KEY,recorded,acknowledged,quarantined,dropped,lost_events,"
-	    "lost_snapshots,max_bytes)" },
+	    "lost_snapshots,max_bytes,spool_id)" },
 	{ "item", "CREATE TABLE item(key INTEGER PRIMARY KEY,id,time_ms,topic,body)" },
 	{ "mark", "CREATE TABLE mark(key INTEGER PRIMARY KEY,attempts,deferred,reason)" },
 	{ "mark_quarantined", "CREATE INDEX mark_quarantined ON mark(key) WHERE reason IS NOT NULL" },
@@ -56,14 +56,16 @@ run_sql(struct px_spool *spool, const char *sql, struct px_err *err)
 int
 px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err)
 {
+	uint8_t id[16];
+
 	_Static_assert(SPOOL_VERSION == 1 && SPOOL_APPLICATION_ID == 1886942068, "the numbers below");
 
-	if (run_sql(spool, "PRAGMA application_id=1886942068; PRAGMA user_version=1", err) == -1)
+	if (px_row_id_bytes(birth->id, id, err) == -1 || run_sql(spool, "PRAGMA application_id=1886942068; PRAGMA user_version=1", err) == -1)
 		return -1;
 	for (size_t i = 0; i < SCHEMA_COUNT; i++)
 		if (run_sql(spool, schema[i].sql, err) == -1)
 			return -1;
-	if (px_db_run(spool, err, "INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0)", "") == -1)
+	if (px_db_run(spool, err, "INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0, ?1)", "b", id, (int64_t)sizeof(id)) == -1)
 		return -1;
 	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash, failed_runs, batch_limit, stuck_seq, stuck_runs, "
 	    "stuck_limit, last_success_ms, last_failure_ms) VALUES (1, ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0)", "tss", birth->id, &birth->device_id, &birth->machine_hash);
@@ -137,10 +139,11 @@ px_db_check_schema(struct px_spool *spool, struct px_err *err)
 	if (px_db_number(spool, 0, &application, err, "PRAGMA application_id", "") == -1)
 		return -1;
 	if (application != SPOOL_APPLICATION_ID && ours != SCHEMA_COUNT && all > 0)
-		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is another program's database", spool->name);
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is another program's database; move it away, or name another "
+		    "[spool] path", spool->name);
 	if (application == SPOOL_APPLICATION_ID && version > SPOOL_VERSION)
 		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it was made by a newer px-status (version %d, this one "
-		    "knows %d)", spool->name, (int)version, SPOOL_VERSION);
+		    "knows %d); install that one, or move the file away", spool->name, (int)version, SPOOL_VERSION);
 	if (application == SPOOL_APPLICATION_ID && version > 0 && version < SPOOL_VERSION)
 		return px_db_write(spool, true, migrate_by_steps, NULL, NULL, err);
 	return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': it is no spool, or not a whole one", spool->name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a spool remembers beside its items: timers, how runs went, whose it is. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "spool_db.h"
@@ -159,7 +160,23 @@ px_spool_check(struct px_spool *spool, struct px_err *err)
 	rc = said != NULL && strcmp(said, "ok") == 0 ? 0 :
 	    px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: %s", spool->name, said != NULL ? said : "nothing can be told of it");
 	px_db_done(row);
-	return rc;
+	return rc == -1 ? -1 : px_spool_check_count(spool, err);
+}
+
+int
+px_spool_check_count(struct px_spool *spool, struct px_err *err)
+{
+	int64_t difference;
+
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	if (px_db_number(spool, 0, &difference, err, "SELECT (SELECT count(*) FROM item) - recorded + acknowledged + dropped + "
+	    "lost_events + lost_snapshots FROM counters WHERE one = 1", "") == -1)
+		return -1;
+	if (difference == 0)
+		return 0;
+	px_db_note_damage(spool);
+	return px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: it has %" PRId64 " items %s than its counters say", spool->name,
+	    difference < 0 ? -difference : difference, difference < 0 ? "fewer" : "more");
 }
 
 struct owner {

@@ -1,26 +1,80 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SQLite as this process uses it, and its own file layer, less one sync. Each process that opens the write-ahead log lets SQLite sync the folder with its
+ * SQLite as this process uses it, and its own file layer, less one sync and all rollback journals. Each process that opens the write-ahead log lets SQLite sync the folder with its
  * first commit, in case it has just created the log: a recorder's only commit, so every event would cost two syncs. Where
  * the log already holds something, its name is on disk: px_spool_create put it there, else who wrote first synced the folder
  * in the same commit, and each flush does so once more.
+ *
+ * A spool never has a rollback journal. One that lies beside it is of another database, and SQLite would write its pages
+ * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
  */
+#include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "spool_db.h"
 
+#define READ_TRIES 3
+#define READ_PAUSE_NS 20000000
+
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
+static const sqlite3_io_methods *system_methods;
+static sqlite3_io_methods our_methods;
+
+/*
+ * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
+ * has to be more than a bad moment.
+ */
+static int
+read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
+{
+	const struct timespec pause = { 0, READ_PAUSE_NS };
+	int result = system_methods->xRead(file, out, len, offset);
+
+	for (int tries = 1; tries < READ_TRIES && result == SQLITE_IOERR_CORRUPTFS; tries++) {
+		(void)nanosleep(&pause, NULL);
+		result = system_methods->xRead(file, out, len, offset);
+	}
+	return result;
+}
 
 static int
 open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *given_flags)
 {
 	struct stat status;
+	int result;
 
 	(void)vfs;
+	if ((flags & SQLITE_OPEN_MAIN_JOURNAL) != 0) {
+		file->pMethods = NULL;
+		return SQLITE_CANTOPEN;
+	}
 	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > 0)
 		flags &= ~SQLITE_OPEN_CREATE;
-	return system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
+	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
+	if (system_methods == NULL && file->pMethods != NULL) {
+		system_methods = file->pMethods;
+		our_methods = *system_methods;
+		our_methods.xRead = read_file;
+	}
+	if (file->pMethods == system_methods && file->pMethods != NULL)
+		file->pMethods = &our_methods;
+	return result;
+}
+
+static int
+see_file(sqlite3_vfs *vfs, const char *name, int flags, int *is_so)
+{
+	static const char journal[] = "-journal";
+	size_t len = name != NULL ? strlen(name) : 0;
+
+	(void)vfs;
+	if (len >= strlen(journal) && strcmp(name + len - strlen(journal), journal) == 0) {
+		*is_so = 0;
+		return SQLITE_OK;
+	}
+	return system_vfs->xAccess(system_vfs, name, flags, is_so);
 }
 
 /*
@@ -47,6 +101,7 @@ px_db_vfs(void)
 		our_vfs.zName = "px-status";
 		our_vfs.pNext = NULL;
 		our_vfs.xOpen = open_file;
+		our_vfs.xAccess = see_file;
 		if (sqlite3_vfs_register(&our_vfs, 0) != SQLITE_OK)
 			system_vfs = NULL;
 	}

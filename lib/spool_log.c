@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool_pages.h"
+
+#define HEADER 32
+#define FRAME_HEADER 24
+#define MAGIC 0x377f0682U	/* and one more where checksums are of big-endian words */
+#define VERSION 3007000U
+#define FRAMES_STEP 64
+
+/* The checksum so far. */
+struct sums {
+	uint32_t first;
+	uint32_t second;
+	bool big_endian;
+};
+
+static uint32_t
+word(const uint8_t *bytes, bool big_endian)
+{
+	if (big_endian)
+		return px_big_endian(bytes, 4);
+	return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+static void
+add_up(struct sums *sums, const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i + 8 <= len; i += 8) {
+		sums->first += word(bytes + i, sums->big_endian) + sums->second;
+		sums->second += word(bytes + i + 4, sums->big_endian) + sums->first;
+	}
+}
+
+static bool
+is_sum(const struct sums *sums, const uint8_t *stored)
+{
+	return sums->first == px_big_endian(stored, 4) && sums->second == px_big_endian(stored + 4, 4);
+}
+
+/* As the header says; this machine's own order where that is damaged. */
+static bool
+words_are_big_endian(const uint8_t *header)
+{
+	uint32_t magic = px_big_endian(header, 4);
+
+	return (magic | 1) == (MAGIC | 1) ? (magic & 1) != 0 : __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+}
+
+static bool
+header_is_whole(const uint8_t *header, size_t page_size)
+{
+	struct sums sums = { 0, 0, words_are_big_endian(header) };
+
+	add_up(&sums, header, 24);
+	return (px_big_endian(header, 4) | 1) == (MAGIC | 1) && px_big_endian(header + 4, 4) == VERSION &&
+	    px_big_endian(header + 8, 4) == page_size && is_sum(&sums, header + 24);
+}
+
+static bool
+is_zero(const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+static int
+add_frame(struct px_log *log, uint32_t page, int64_t at, struct px_err *err)
+{
+	if (log->count % FRAMES_STEP == 0) {
+		struct px_log_frame *larger = reallocarray(log->frames, log->count + FRAMES_STEP, sizeof(*larger));
+
+		if (larger == NULL)
+			return px_err_set(err, PX_STORAGE, "no memory for a log of %zu frames", log->count);
+		log->frames = larger;
+	}
+	log->frames[log->count++] = (struct px_log_frame){ page, at };
+	return 0;
+}
+
+/* Between two frames: what the next checksum may follow from. */
+struct chain {
+	uint8_t salts[8];
+	uint8_t stored[8];		/* in the last frame, or in the header */
+	struct sums computed;		/* of it, where its own checksum alone is damaged */
+	size_t last;			/* that frame, in the list; SIZE_MAX: none */
+	int64_t last_at;
+	bool is_lost;			/* all that is known of it: the next one can't be checked */
+};
+
+/* Whether a frame is whole. One that follows from what its predecessor should have stored proves that one, too. */
+static bool
+frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, size_t page_size)
+{
+	struct sums sums = chain->computed;
+	struct sums before = chain->computed;
+
+	sums.first = px_big_endian(chain->stored, 4);
+	sums.second = px_big_endian(chain->stored + 4, 4);
+	add_up(&sums, frame, 8);
+	add_up(&sums, frame + FRAME_HEADER, page_size);
+	chain->computed = sums;
+	if (is_sum(&sums, frame + 16) || chain->is_lost)
+		return true;
+	if (chain->last == SIZE_MAX || log->frames[chain->last].at != 0)
+		return false;
+	add_up(&before, frame, 8);
+	add_up(&before, frame + FRAME_HEADER, page_size);
+	if (!is_sum(&before, frame + 16))
+		return false;
+	log->frames[chain->last].at = chain->last_at;
+	return true;
+}
+
+/* The frames behind ${header}, in which salts and the first checksum are; where it is damaged, the first one tells the salts. */
+static int
+read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t header[HEADER], bool whole, size_t page_size,
+    uint8_t *frame, struct px_err *err)
+{
+	struct chain chain = { .last = SIZE_MAX, .is_lost = !whole };
+	size_t size = FRAME_HEADER + page_size;
+	size_t committed = 0;
+	bool gap = !whole;
+
+	memcpy(chain.salts, header + 16, sizeof(chain.salts));
+	memcpy(chain.stored, header + 24, sizeof(chain.stored));
+	chain.computed.big_endian = words_are_big_endian(header);
+	for (int64_t at = HEADER; bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
+		uint32_t page = px_big_endian(frame, 4);
+		bool is_whole;
+
+		if (at == HEADER && !whole)
+			memcpy(chain.salts, frame + 8, sizeof(chain.salts));
+		if (memcmp(chain.salts, frame + 8, sizeof(chain.salts)) != 0) {
+			gap = true;
+			chain.is_lost = true;
+			continue;
+		}
+		is_whole = frame_is_whole(log, &chain, frame, page_size) && page != 0;
+		gap = gap || !is_whole;
+		if (add_frame(log, page, is_whole ? at + FRAME_HEADER : 0, err) == -1)
+			return -1;
+		if (px_big_endian(frame + 4, 4) != 0) {		/* a commit, if perhaps a damaged one */
+			committed = log->count;
+			log->is_damaged = gap;
+		}
+		memcpy(chain.stored, frame + 16, sizeof(chain.stored));
+		chain.last = log->count - 1;
+		chain.last_at = at + FRAME_HEADER;
+		chain.is_lost = false;
+	}
+	log->count = committed;
+	return 0;
+}
+
+int
+px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err)
+{
+	uint8_t header[HEADER];
+	uint8_t *frame;
+	bool whole;
+	int rc;
+
+	*log = (struct px_log){ .count = 0 };
+	/* One that is shorter or zero was just begun when the power failed. */
+	if (bytes->len < (int64_t)(HEADER + FRAME_HEADER + page_size) ||
+	    bytes->read(bytes->arg, 0, header, HEADER) != HEADER || is_zero(header, HEADER))
+		return 0;
+	frame = malloc(FRAME_HEADER + page_size);
+	if (frame == NULL)
+		return px_err_set(err, PX_STORAGE, "no memory for a log");
+	whole = header_is_whole(header, page_size);
+	log->is_damaged = !whole;
+	rc = read_frames(log, bytes, header, whole, page_size, frame, err);
+	free(frame);
+	if (rc == -1)
+		px_log_clear(log);
+	return rc;
+}
+
+void
+px_log_clear(struct px_log *log)
+{
+	free(log->frames);
+	*log = (struct px_log){ .count = 0 };
+}

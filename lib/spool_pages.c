@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool_pages.h"
+
+#define PAGE_SIZE 2048		/* that spools are made with, see spool_db.h */
+#define PAGES_MAX (INT64_C(1) << 31)
+#define NEW_PAGE_MAX (INT64_C(1) << 20)		/* that a log may add to a file */
+
+const struct px_table_facts px_tables[PX_TABLE_COUNT] = {
+	[PX_TABLE_COUNTERS] = { "counters", 3, "niiiiiiiu", 1, 1, true },
+	[PX_TABLE_ITEM] = { "item", 4, "nuiTb", 1, (INT64_C(1) << 49) - 1, true },
+	[PX_TABLE_MARK] = { "mark", 5, "niIT", 1, (INT64_C(1) << 49) - 1, true },
+	[PX_TABLE_SPOOL] = { "spool", 8, "nt****************", 1, 1, true },
+	[PX_TABLE_TAKEN] = { "taken", 11, "t", 0, 0, false },
+};
+
+uint8_t *
+px_pages_buffer(const struct px_pages *pages, size_t number)
+{
+	return pages->buffers + number * pages->size;
+}
+
+bool
+px_pages_read(const struct px_pages *pages, uint32_t number, uint8_t *out)
+{
+	if (number == 0 || number > pages->count)
+		return false;
+	if (pages->in_log[number] != 0)
+		return pages->log_bytes.read(pages->log_bytes.arg, pages->in_log[number], out, pages->size) == pages->size;
+	return pages->file.read(pages->file.arg, (int64_t)(number - 1) * (int64_t)pages->size, out, pages->size) == pages->size;
+}
+
+/* Appends what is on the overflow pages from ${number} on. */
+static bool
+read_chain(struct px_pages *pages, uint32_t number, size_t left, struct px_buf *payload)
+{
+	uint8_t *page = px_pages_buffer(pages, PX_BUFFER_CHAIN);
+
+	while (left > 0) {
+		size_t part = left < pages->size - 4 ? left : pages->size - 4;
+
+		if (pages->chain_pages-- <= 0 || !px_pages_read(pages, number, page))
+			return false;
+		px_buf_add(payload, page + 4, part);
+		left -= part;
+		number = px_big_endian(page, 4);
+	}
+	return number == 0;
+}
+
+bool
+px_pages_whole_row(struct px_pages *pages, enum px_table table, uint32_t number, size_t at, struct px_buf *payload,
+    struct px_row *row)
+{
+	const uint8_t *page = px_pages_buffer(pages, 0);
+	struct px_cell cell;
+
+	*row = (struct px_row){ .page = number, .at = at };
+	px_buf_rewind(payload, 0);
+	if (!px_pages_read(pages, number, px_pages_buffer(pages, 0)) ||
+	    !px_cell_read(page, pages->size, at, px_tables[table].has_key, &cell))
+		return false;
+	row->key = cell.key;
+	px_buf_add(payload, cell.bytes, cell.local);
+	if (cell.local < cell.payload && !read_chain(pages, cell.overflow, cell.payload - cell.local, payload))
+		return false;
+	return !payload->failed &&
+	    px_row_parse((const uint8_t *)px_buf_text(payload), payload->len, payload->len, px_tables[table].shape, row);
+}
+
+/* The roots that the schema tells. */
+struct roots {
+	uint32_t roots[PX_TABLE_COUNT];
+	uint32_t count;
+};
+
+static void
+take_root(void *arg, const struct px_row *row)
+{
+	struct roots *roots = arg;
+	const struct px_column *name = &row->columns[1];
+	int64_t root = px_column_integer(&row->columns[3]);
+
+	for (size_t i = 0; i < PX_TABLE_COUNT; i++)
+		if (name->bytes != NULL && name->len == strlen(px_tables[i].name) && memcmp(name->bytes, px_tables[i].name, name->len) == 0 &&
+		    root > 1 && root <= UINT32_MAX)
+			roots->roots[i] = (uint32_t)root;
+}
+
+/*
+ * Where the tables begin. The schema may be damaged, too: what it says is believed only where all of it is there and none
+ * is where it always is, as after somebody's VACUUM into other pages.
+ */
+static void
+find_roots(struct px_pages *pages)
+{
+	struct roots found = { .count = pages->count };
+	static const struct px_table_facts schema = { "sqlite_master", 1, "tttiT", 1, INT64_MAX, true };
+	size_t known = 0;
+	size_t usual = 0;
+
+	for (size_t i = 0; i < PX_TABLE_COUNT; i++)
+		pages->roots[i] = px_tables[i].root;
+	px_tree_walk(pages, &schema, 1, take_root, &found);
+	for (size_t i = 0; i < PX_TABLE_COUNT; i++) {
+		known += found.roots[i] > 1 && found.roots[i] <= pages->count;
+		usual += found.roots[i] == px_tables[i].root;
+	}
+	pages->has_tables = known == PX_TABLE_COUNT;
+	if (known == PX_TABLE_COUNT && usual < PX_TABLE_COUNT - 1)
+		memcpy(pages->roots, found.roots, sizeof(pages->roots));
+}
+
+static int
+allocate(struct px_pages *pages, struct px_err *err)
+{
+	pages->in_log = calloc((size_t)pages->count + 1, sizeof(*pages->in_log));
+	pages->marks = calloc((size_t)pages->count + 1, 1);
+	pages->buffers = calloc(PX_BUFFERS, pages->size);
+	if (pages->in_log == NULL || pages->marks == NULL || pages->buffers == NULL)
+		return px_err_set(err, PX_STORAGE, "no memory for %u pages", (unsigned)pages->count);
+	return 0;
+}
+
+/* A size that the header tells is believed when it is one. */
+static size_t
+page_size_of(const struct px_bytes *file)
+{
+	uint8_t header[2];
+	size_t size;
+
+	if (file->read(file->arg, 16, header, sizeof(header)) != sizeof(header))
+		return PAGE_SIZE;
+	size = px_big_endian(header, 2);
+	return size >= 512 && (size & (size - 1)) == 0 ? size : PAGE_SIZE;
+}
+
+static int
+open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, size_t size, struct px_err *err)
+{
+	int64_t count = file->len / (int64_t)size;
+
+	*pages = (struct px_pages){ .file = *file, .size = size };
+	if (log != NULL) {
+		pages->log_bytes = *log;
+		if (px_log_read(&pages->log, log, size, err) == -1)
+			return -1;
+		for (size_t i = 0; i < pages->log.count; i++)
+			if (pages->log.frames[i].page > count && pages->log.frames[i].page <= NEW_PAGE_MAX)
+				count = pages->log.frames[i].page;
+	}
+	pages->count = (uint32_t)(count < PAGES_MAX ? count : PAGES_MAX);
+	pages->chain_pages = 16 * (int64_t)pages->count + 100000;
+	if (allocate(pages, err) == -1)
+		return -1;
+	for (size_t i = 0; i < pages->log.count; i++) {
+		const struct px_log_frame *frame = &pages->log.frames[i];
+
+		if (frame->page > pages->count)
+			continue;
+		if (frame->at != 0)
+			pages->in_log[frame->page] = frame->at;
+		else
+			pages->marks[frame->page] |= PX_PAGE_TORN;
+	}
+	find_roots(pages);
+	return 0;
+}
+
+bool
+px_pages_is_torn(const struct px_pages *pages, uint32_t page)
+{
+	return page <= pages->count && (pages->marks[page] & PX_PAGE_TORN) != 0;
+}
+
+void
+px_pages_share_torn(struct px_pages *file, const struct px_pages *whole)
+{
+	for (uint32_t i = 0; i <= file->count; i++)
+		if (px_pages_is_torn(whole, i))
+			file->marks[i] |= PX_PAGE_TORN;
+}
+
+static void
+count_row(void *arg, const struct px_row *row)
+{
+	(void)row;
+	++*(int64_t *)arg;
+}
+
+int
+px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, struct px_err *err)
+{
+	size_t size = page_size_of(file);
+	int64_t found = 0;
+
+	if (open_with_size(pages, file, log, size, err) == -1)
+		return -1;
+	if (size == PAGE_SIZE)
+		return 0;
+	px_pages_each(pages, PX_TABLE_COUNTERS, 0, count_row, &found);
+	if (found > 0)
+		return 0;
+	px_pages_close(pages);
+	return open_with_size(pages, file, log, PAGE_SIZE, err);
+}
+
+void
+px_pages_close(struct px_pages *pages)
+{
+	px_log_clear(&pages->log);
+	free(pages->in_log);
+	free(pages->marks);
+	free(pages->buffers);
+	*pages = (struct px_pages){ .count = 0 };
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* Bytes of a spool's file: integers, cells, records, the write-ahead log, pages that lie about themselves. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool_pages.h"
+
+#define SIZE 512		/* of a page here */
+
+static struct px_err err;
+
+static const struct {
+	const char *bytes;
+	size_t len;
+	size_t used;
+	uint64_t value;
+} varints[] = {
+	{ "\x00", 1, 1, 0 },
+	{ "\x7f", 1, 1, 127 },
+	{ "\x81\x00", 2, 2, 128 },
+	{ "\x81", 1, 0, 1 },
+	{ "", 0, 0, 0 },
+	{ "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9, 9, UINT64_MAX },
+	{ "\xff\xff\xff\xff\xff\xff\xff\xff", 8, 0, (UINT64_C(1) << 56) - 1 },
+	{ "\x80\x80\x80\x80\x80\x80\x80\x80\x01", 9, 9, 1 },
+};
+
+static void
+test_varint(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(varints) / sizeof(varints[0]); i++) {
+		uint64_t value = 0;
+		size_t used = px_varint((const uint8_t *)varints[i].bytes, varints[i].len, &value);
+
+		if (used != varints[i].used || value != varints[i].value)
+			fail_msg("row %zu: %zu bytes, %llu", i, used, (unsigned long long)value);
+	}
+}
+
+/* Records of two columns. */
+static const struct {
+	const char *row;
+	const char *bytes;
+	size_t len;		/* that are there */
+	size_t payload;		/* that should be */
+	const char *shape;
+	bool is_one;
+	int64_t second;
+} records[] = {
+	{ "null and integer", "\x03\x00\x01\xfe", 4, 4, "ni", true, -2 },
+	{ "two bytes", "\x03\x00\x02\x01\x00", 5, 5, "ni", true, 256 },
+	{ "the constant 1", "\x03\x00\x09", 3, 3, "ni", true, 1 },
+	{ "null for an integer", "\x03\x00\x00", 3, 3, "nI", true, 0 },
+	{ "null where none may be", "\x03\x00\x00", 3, 3, "ni", false, 0 },
+	{ "text", "\x03\x00\x0f" "a", 4, 4, "nt", true, 0 },
+	{ "text for bytes", "\x03\x00\x0f" "a", 4, 4, "nb", false, 0 },
+	{ "bytes", "\x03\x00\x0e" "a", 4, 4, "nb", true, 0 },
+	{ "a column more than there should be", "\x03\x00\x01\xfe", 4, 4, "n", false, 0 },
+	{ "a column less", "\x02\x00", 2, 2, "ni", false, 0 },
+	{ "no such type", "\x03\x00\x0a", 3, 3, "n*", false, 0 },
+	{ "longer than its bytes", "\x03\x00\x02\x01", 4, 4, "ni", false, 0 },
+	{ "shorter", "\x03\x00\x01\x01\x00", 5, 5, "ni", false, 0 },
+	{ "a header beyond the end", "\x09\x00\x01", 3, 3, "ni", false, 0 },
+	{ "a header of nothing", "\x00\x00\x01", 3, 3, "ni", false, 0 },
+	{ "a header that ends within a type", "\x03\x00\x81\x00", 4, 4, "ni", false, 0 },
+	{ "a length near the largest", "\x0b\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11, 11, "nt", false, 0 },
+	{ "the rest is on other pages", "\x04\x00\x81\x0d", 4, 68, "nt", true, 0 },
+	{ "16 bytes for an id", "\x03\x00\x2c", 3, 19, "nu", true, 0 },
+	{ "15", "\x03\x00\x2a", 3, 18, "nu", false, 0 },
+	{ "nothing", "", 0, 0, "n", false, 0 },
+};
+
+static void
+test_record(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
+		uint8_t *bytes = malloc(records[i].len + 1);	/* so that a sanitizer sees a read beyond */
+		struct px_row row;
+		bool is_one;
+
+		assert_non_null(bytes);
+		memcpy(bytes, records[i].bytes, records[i].len);
+		is_one = px_row_parse(bytes, records[i].len, records[i].payload, records[i].shape, &row);
+		if (is_one != records[i].is_one)
+			fail_msg("%s: %d", records[i].row, is_one);
+		if (is_one && records[i].second != 0)
+			assert_int_equal(px_column_integer(&row.columns[1]), records[i].second);
+		free(bytes);
+	}
+}
+
+static void
+put(uint8_t *at, size_t count, uint32_t value)
+{
+	for (size_t i = 0; i < count; i++)
+		at[i] = (uint8_t)(value >> (8 * (count - 1 - i)));
+}
+
+static void
+test_cell(void **state)
+{
+	uint8_t page[SIZE] = { 0 };
+	struct px_cell cell;
+
+	(void)state;
+	memcpy(page + 500, "\x03\x05" "abc", 5);
+	assert_true(px_cell_read(page, SIZE, 500, true, &cell));
+	assert_int_equal(cell.key, 5);
+	assert_int_equal(cell.local, 3);
+	assert_int_equal(cell.overflow, 0);
+	assert_true(px_cell_read(page, SIZE, 507, true, &cell) == false);		/* a payload of nothing */
+	memcpy(page + 507, "\x03\x05" "abc", 5);
+	assert_true(px_cell_read(page, SIZE, 507, true, &cell));	/* up to the last byte */
+	page[507] = 4;
+	assert_false(px_cell_read(page, SIZE, 507, true, &cell));
+	page[511] = 0x81;
+	assert_false(px_cell_read(page, SIZE, 511, true, &cell));
+	assert_false(px_cell_read(page, SIZE, SIZE, true, &cell));
+	assert_false(px_cell_read(page, SIZE, SIZE_MAX, true, &cell));
+	/* Of 900 bytes 39 + (900 - 39) % 508 stay, of 1,000 no more than 39 (format, 1.6); the number of a page is behind them. */
+	memcpy(page + 12, "\x87\x04\x07", 3);
+	put(page + 15 + 392, 4, 9);
+	assert_true(px_cell_read(page, SIZE, 12, true, &cell));
+	assert_int_equal(cell.payload, 900);
+	assert_int_equal(cell.local, 392);
+	assert_int_equal(cell.overflow, 9);
+	memcpy(page + 12, "\x87\x68\x07", 3);
+	put(page + 15 + 39, 4, 8);
+	assert_true(px_cell_read(page, SIZE, 12, true, &cell));
+	assert_int_equal(cell.local, 39);
+	assert_int_equal(cell.overflow, 8);
+	memcpy(page + SIZE - 20, "\x87\x68\x07", 3);
+	assert_false(px_cell_read(page, SIZE, SIZE - 20, true, &cell));
+}
+
+/* ---- Files */
+
+struct image {
+	uint8_t bytes[16 * SIZE];
+	size_t len;
+};
+
+static size_t
+read_image(void *arg, int64_t offset, void *out, size_t len)
+{
+	const struct image *image = arg;
+	size_t left = (size_t)offset > image->len ? 0 : image->len - (size_t)offset;
+	size_t part = left < len ? left : len;
+
+	if (part > 0)
+		memcpy(out, image->bytes + offset, part);
+	return part;
+}
+
+/* A leaf of marks with the keys ${first} to ${last}. */
+static void
+put_leaf(struct image *image, uint32_t number, uint8_t first, uint8_t last)
+{
+	uint8_t *page = image->bytes + (size_t)(number - 1) * SIZE;
+	size_t at = SIZE;
+
+	memset(page, 0, SIZE);
+	page[0] = 0x0d;
+	put(page + 3, 2, (uint32_t)(last - first + 1));
+	for (uint8_t key = first; key <= last; key++) {
+		at -= 8;
+		memcpy(page + at, "\x06\x00\x05\x00\x01\x00\x00\x03", 8);
+		page[at + 1] = key;
+		put(page + 8 + 2 * (size_t)(key - first), 2, (uint32_t)at);
+	}
+}
+
+/* Pages: 2 the pointer map, 5 the root of the marks over the leaves 6 (keys 1 to 4), 7 (5 to 8) and 8 (9 to 12); 9 is free. */
+static void
+make_image(struct image *image)
+{
+	uint8_t *root = image->bytes + 4 * SIZE;
+	static const uint8_t kinds[] = { 1, 1, 1, 5, 5, 5, 2 };
+
+	memset(image, 0, sizeof(*image));
+	image->len = 9 * SIZE;
+	put(image->bytes + 16, 2, SIZE);
+	for (size_t i = 0; i < sizeof(kinds); i++)
+		image->bytes[SIZE + 5 * i] = kinds[i];
+	root[0] = 0x05;
+	put(root + 3, 2, 2);
+	put(root + 8, 4, 8);
+	put(root + 12, 2, 500);
+	put(root + 14, 2, 490);
+	memcpy(root + 500, "\0\0\0\x06\x04", 5);
+	memcpy(root + 490, "\0\0\0\x07\x08", 5);
+	put_leaf(image, 6, 1, 4);
+	put_leaf(image, 7, 5, 8);
+	put_leaf(image, 8, 9, 12);
+	put_leaf(image, 9, 5, 7);
+}
+
+static void
+nothing(struct image *image)
+{
+	(void)image;
+}
+
+static void
+zero_root(struct image *image)
+{
+	memset(image->bytes + 4 * SIZE, 0, SIZE);
+}
+
+static void
+zero_leaf(struct image *image)
+{
+	memset(image->bytes + 6 * SIZE, 0, SIZE);
+}
+
+static void
+swap_leaves(struct image *image)
+{
+	put_leaf(image, 6, 5, 8);
+	put_leaf(image, 7, 1, 4);
+}
+
+static void
+swap_with_free(struct image *image)
+{
+	put_leaf(image, 9, 9, 12);
+	put_leaf(image, 8, 5, 7);
+}
+
+static void
+root_is_its_own_child(struct image *image)
+{
+	put(image->bytes + 4 * SIZE + 8, 4, 5);
+}
+
+static void
+child_beyond_the_end(struct image *image)
+{
+	put(image->bytes + 4 * SIZE + 8, 4, 70000);
+}
+
+static void
+flip_key(struct image *image)
+{
+	image->bytes[4 * SIZE + 504] = 0xff;
+}
+
+static void
+flip_kind(struct image *image)
+{
+	image->bytes[6 * SIZE] = 0x8d;
+}
+
+static void
+too_many_cells(struct image *image)
+{
+	put(image->bytes + 6 * SIZE + 3, 2, 65535);
+}
+
+/* As when the root has changed places with that of an empty table. */
+static void
+empty_root(struct image *image)
+{
+	put_leaf(image, 5, 1, 0);
+}
+
+static void
+no_pointer_map(struct image *image)
+{
+	memset(image->bytes + SIZE, 0, SIZE);
+	zero_leaf(image);
+}
+
+/* What the list of free pages still tells. */
+static void
+no_pointer_map_but_list(struct image *image)
+{
+	no_pointer_map(image);
+	put(image->bytes + 32, 4, 10);
+	put(image->bytes + 36, 4, 2);
+	image->len = 10 * SIZE;
+	put(image->bytes + 9 * SIZE + 4, 4, 1);
+	put(image->bytes + 9 * SIZE + 8, 4, 9);
+}
+
+static void
+cut(struct image *image)
+{
+	image->len = 7 * SIZE + 100;
+}
+
+/* A bit for each key that is found. */
+static const struct {
+	const char *row;
+	void (*damage)(struct image *image);
+	int64_t at_least;
+	unsigned keys;
+} trees[] = {
+	{ "whole", nothing, 12, 0x1ffe },
+	{ "the root zeroed", zero_root, 12, 0x1ffe },
+	{ "the root zeroed, and nobody knows how many there are", zero_root, 0, 0x1ffe },
+	{ "a leaf zeroed: what is free stays so", zero_leaf, 12, 0x1e1e },
+	{ "an empty root", empty_root, 12, 0x1ffe },
+	{ "leaves swapped", swap_leaves, 12, 0x1ffe },
+	{ "a leaf swapped with a free page", swap_with_free, 12, 0x1ffe },
+	{ "a loop", root_is_its_own_child, 12, 0x1ffe },
+	{ "a child beyond the end", child_beyond_the_end, 12, 0x1ffe },
+	{ "a key", flip_key, 12, 0x1ffe },
+	{ "the kind of a leaf", flip_kind, 12, 0x1ffe },
+	{ "the number of cells", too_many_cells, 12, 0x1ffe },
+	{ "without pointer map: rather too much", no_pointer_map, 12, 0x1efe },
+	{ "without pointer map, but with the list", no_pointer_map_but_list, 12, 0x1e1e },
+	{ "truncated", cut, 12, 0x01fe },
+	{ "counters that expect more", nothing, 100, 0x1ffe },
+};
+
+static void
+take_key(void *arg, const struct px_row *row)
+{
+	*(unsigned *)arg |= 1U << row->key;
+}
+
+static void
+test_tree(void **state)
+{
+	static struct image image;
+	const struct px_bytes bytes = { read_image, &image, 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(trees) / sizeof(trees[0]); i++) {
+		struct px_pages pages;
+		struct px_bytes file = bytes;
+		unsigned keys = 0;
+
+		make_image(&image);
+		trees[i].damage(&image);
+		file.len = (int64_t)image.len;
+		pages = (struct px_pages){ .count = 0 };
+		/* Without counters the size of its pages is not believed: here it is told again. */
+		image.bytes[2 * SIZE] = 0x0d;
+		put(image.bytes + 2 * SIZE + 3, 2, 1);
+		put(image.bytes + 2 * SIZE + 8, 2, 480);
+		memcpy(image.bytes + 2 * SIZE + 480, "\x1a\x01\x0a\0\x08\x08\x08\x08\x08\x08\x08\x2c", 12);
+		assert_int_equal(px_pages_open(&pages, &file, NULL, &err), 0);
+		assert_int_equal(pages.size, SIZE);
+		px_pages_each(&pages, PX_TABLE_MARK, trees[i].at_least, take_key, &keys);
+		if (keys != trees[i].keys)
+			fail_msg("%s: %#x", trees[i].row, keys);
+		px_pages_close(&pages);
+	}
+}
+
+static void
+test_log(void **state)
+{
+	static struct image image;
+	const struct px_bytes bytes = { read_image, &image, sizeof(image.bytes) };
+	struct px_log log;
+
+	(void)state;
+	memset(&image, 0, sizeof(image));
+	image.len = sizeof(image.bytes);
+	assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+	assert_int_equal(log.count, 0);
+	assert_false(log.is_damaged);		/* zeros: the power failed */
+	memset(image.bytes, 0x5a, sizeof(image.bytes));
+	assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+	assert_true(log.is_damaged);
+	px_log_clear(&log);
+	image.len = 100;
+	assert_int_equal(px_log_read(&log, &(struct px_bytes){ read_image, &image, 100 }, SIZE, &err), 0);
+	assert_int_equal(log.count, 0);
+	assert_false(log.is_damaged);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_varint),
+		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_cell),
+		cmocka_unit_test(test_tree),
+		cmocka_unit_test(test_log),
+	};
+
+	return cmocka_run_group_tests_name("spool_pages", tests, NULL, NULL);
+}
