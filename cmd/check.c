@@ -112,12 +112,11 @@ check_spool(struct checking *checking)
 		if (err.code == PX_ABSENT)
 			report_ok("spool", "%s is not made yet; the first event or flush makes it", path);
 		else
-			report_failed(&checking->report, "spool", &err, err.code == PX_CORRUPT ? "the next flush sets it aside and saves what can be "
-			    "read" : "look at owner and mode of the file and its folder");
+			report_failed(&checking->report, "spool", &err, err.code == PX_CORRUPT ? CLI_CORRUPT_ADVICE : "");
 		return;
 	}
 	if (px_spool_check(checking->spool, &err) == -1 || px_spool_facts(checking->spool, &facts, &err) == -1) {
-		report_failed(&checking->report, "spool", &err, "the next flush sets it aside and saves what can be read");
+		report_failed(&checking->report, "spool", &err, err.code == PX_CORRUPT ? CLI_CORRUPT_ADVICE : "");
 		return;
 	}
 	report_ok("spool", "%s is whole: %" PRId64 " pending, %" PRId64 " quarantined", path, facts.pending, facts.quarantined);

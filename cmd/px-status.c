@@ -557,6 +557,8 @@ main(int argc, char *argv[])
 	if (request.mistakes > 0)
 		return px_err_exit_status(PX_USAGE);
 	status = run(&request, &err) == -1 ? cli_fail(&err) : cli_finish_stdout();
+	if (err.code == PX_CORRUPT)
+		px_log(PX_NOTICE, CLI_CORRUPT_ADVICE);
 	if (status == 0)
 		status = request.status;
 	px_spool_close(request.spool);
