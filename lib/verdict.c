@@ -197,7 +197,7 @@ px_timer_left_ms(const struct px_timer *timer, const struct px_now *now)
 bool
 px_timer_adopt(struct px_timer *timer, const struct px_now *now)
 {
-	if (!timer->is_set || is_same_boot(&timer->began, now))
+	if (!timer->is_set || (is_same_boot(&timer->began, now) && timer->began.boot_ms <= now->boot_ms))
 		return false;
 	timer->length_ms = px_timer_left_ms(timer, now);
 	timer->began = *now;

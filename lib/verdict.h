@@ -72,8 +72,8 @@ struct px_timer {
 int64_t px_timer_left_ms(const struct px_timer *timer, const struct px_now *now);
 
 /*
- * Makes a timer of another boot one of this boot with what is left, so that a wall clock that stands still can't hold it
- * for ever. Returns whether it changed.
+ * Makes a timer of another boot, or one that began later than now is, one of this moment with what is left, so that a clock
+ * that stands still or went back can't hold it for ever. Returns whether it changed.
  */
 bool px_timer_adopt(struct px_timer *timer, const struct px_now *now);
 

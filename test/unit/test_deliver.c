@@ -28,8 +28,11 @@ struct upstream {
 	int denials;			/* so many 401 first */
 	bool breaks_on_empty;		/* an empty batch can't be posted at all */
 	bool times_out;			/* a bad item means no answer in time */
+	int fails_after;		/* from this post on 429; 0: never */
+	int64_t retry_after_ms;		/* of a reply that is no 2xx; 0: it asks for nothing */
 	const char *type;
-	const char *body;
+	const char *body;		/* of every reply, but of an empty batch's */
+	bool body_cut;
 
 	bool bad[ITEMS_MAX + 1];	/* by seq */
 	int held[ITEMS_MAX + 1];	/* how often upstream acknowledged it */
@@ -91,6 +94,8 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 	if (upstream->denials > 0) {
 		upstream->denials--;
 		reply->status = 401;
+	} else if (upstream->fails_after != 0 && upstream->posts >= upstream->fails_after) {
+		reply->status = 429;
 	} else if (upstream->status_of_gzip != 0 && upstream->compresses) {
 		reply->status = upstream->status_of_gzip;
 	} else if (upstream->status_of_all != 0) {
@@ -106,7 +111,10 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 	}
 	if (reply->status == 200)
 		(void)each_seq(body, hold, upstream);
-	if (upstream->body != NULL) {
+	else if (upstream->retry_after_ms > 0 && reply->status == upstream->status_of_bad)
+		reply->retry_after_ms = upstream->retry_after_ms;
+	reply->body_cut = upstream->body_cut;
+	if (upstream->body != NULL && count > 0) {
 		(void)snprintf(reply->type, sizeof(reply->type), "%s", upstream->type);
 		px_buf_add_text(&reply->body, upstream->body);
 	}
@@ -504,6 +512,163 @@ keeps_progress_before_a_failure(void **state)
 	bench_close(&bench);
 }
 
+/* An id is the same in capitals (RFC 9562, 4): a refusal is never taken for a yes. */
+static void
+knows_an_id_in_capitals(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 3);
+	bench.upstream.type = "application/json";
+	bench.upstream.body = "{\"rejected\":[{\"id\":\"019B7760-0000-7000-8000-000000000002\",\"reason\":\"no\"}]}";
+	assert_int_equal(bench_run(&bench, 500), 0);
+	assert_int_equal(bench_facts(&bench).acknowledged, 2);
+	assert_int_equal(bench_facts(&bench).quarantined, 1);
+	bench_close(&bench);
+}
+
+/* Found at fault, though the run then ends badly: in the next one it would keep the others waiting again. */
+static void
+keeps_what_it_found_at_fault(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 8);
+	bench.upstream.bad[1] = true;
+	bench.upstream.fails_after = 6;		/* the batch, an empty one, 4, 2 and 1 items */
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_LATER);
+	assert_int_equal(bench_facts(&bench).quarantined, 1);
+	assert_int_equal(bench_facts(&bench).pending, 7);
+	assert_int_equal(bench.out.quarantined, 1);
+	bench_close(&bench);
+}
+
+/* A batch that was taken, though each of its items was rejected, shows that upstream is well. */
+static void
+blames_items_after_a_batch_of_rejected_ones(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 20);
+	bench.upstream.type = "application/json";
+	bench.upstream.body = "{\"rejected\":[{\"id\":\"019b7760-0000-7000-8000-000000000001\",\"reason\":\"no\"}]}";
+	for (int seq = 2; seq <= 20; seq++)
+		bench.upstream.bad[seq] = true;
+	assert_int_equal(bench_run(&bench, 1), 0);
+	assert_int_equal(bench_facts(&bench).quarantined, 20);
+	bench_close(&bench);
+}
+
+/* The wish of a 413 stands until a batch is taken, whatever stops the run. */
+static void
+remembers_the_retry_after(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 8);
+	bench.upstream.bad[1] = true;
+	bench.upstream.status_of_bad = 413;
+	bench.upstream.retry_after_ms = 60000;
+	bench.upstream.fails_after = 5;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.out.retry_after_ms, 60000);
+	bench_close(&bench);
+
+	bench_open(&bench, 8);
+	bench.upstream.bad[8] = true;
+	bench.upstream.status_of_bad = 413;
+	bench.upstream.retry_after_ms = 60000;
+	bench.upstream.fails_after = 4;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.out.acknowledged, 4);
+	assert_int_equal(bench.out.retry_after_ms, -1);
+	bench_close(&bench);
+}
+
+/* The item that draws 500 stands at any place: once its batch failed in three runs, each further run halves what is left. */
+static void
+isolates_an_item_in_few_runs(void **state)
+{
+	static const struct {
+		int items;
+		int bad;
+		int most_runs;
+	} rows[] = {
+		{ 64, 1, 3 + 7 + 1 },		/* each half fails, then it alone, then the others go */
+		{ 64, 64, 3 + 1 },		/* each half goes: one run */
+		{ 64, 33, 3 + 6 },
+		{ 64, 22, 3 + 6 },
+		{ 500, 499, 3 + 3 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bench bench;
+		int runs = 0;
+
+		bench_open(&bench, rows[i].items);
+		bench.upstream.bad[rows[i].bad] = true;
+		bench.upstream.status_of_bad = 500;
+		for (; runs < 30 && bench_facts(&bench).acknowledged < rows[i].items - 1; runs++)
+			assert_int_equal(bench_run(&bench, 500), -1);
+		if (runs > rows[i].most_runs)
+			fail_msg("row %zu: %d runs", i, runs);
+		assert_int_equal(bench_facts(&bench).pending, 1);
+		bench_close(&bench);
+	}
+}
+
+/* 5xx for everything, for days: nothing is lost, and all goes once upstream is back. */
+static void
+outlives_a_long_outage(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 100);
+	bench.upstream.status_of_all = 503;
+	for (int run = 0; run < 60; run++) {
+		assert_int_equal(bench_run(&bench, 50), -1);
+		assert_int_equal(bench.upstream.posts, 1);
+	}
+	assert_int_equal(bench_facts(&bench).pending, 100);
+	bench.upstream.status_of_all = 0;
+	assert_int_equal(bench_run(&bench, 50), 0);
+	assert_int_equal(bench_facts(&bench).acknowledged, 100);
+	for (int seq = 1; seq <= 100; seq++)
+		assert_int_equal(bench.upstream.held[seq], 1);
+	bench_close(&bench);
+}
+
+/* More than 1 MiB: of JSON it is as a network failure and the next batch is half as large; HTML has nothing to do with size. */
+static void
+halves_for_a_long_answer_of_json(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, 8);
+	bench.upstream.type = "application/json";
+	bench.upstream.body = "{}";
+	bench.upstream.body_cut = true;
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.err.code, PX_LATER);
+	assert_int_equal(bench.state.batch_limit, 4);
+	bench.state.batch_limit = 0;
+	bench.upstream.type = "text/html";
+	assert_int_equal(bench_run(&bench, 500), -1);
+	assert_int_equal(bench.state.batch_limit, 0);
+	assert_int_equal(bench_facts(&bench).pending, 8);
+	bench.upstream.type = "text/plain";
+	assert_int_equal(bench_run(&bench, 500), 0);
+	bench_close(&bench);
+}
+
 int
 main(void)
 {
@@ -520,6 +685,13 @@ main(void)
 		cmocka_unit_test(shrinks_and_grows_batches),
 		cmocka_unit_test(no_item_keeps_others_waiting),
 		cmocka_unit_test(keeps_progress_before_a_failure),
+		cmocka_unit_test(knows_an_id_in_capitals),
+		cmocka_unit_test(keeps_what_it_found_at_fault),
+		cmocka_unit_test(blames_items_after_a_batch_of_rejected_ones),
+		cmocka_unit_test(remembers_the_retry_after),
+		cmocka_unit_test(isolates_an_item_in_few_runs),
+		cmocka_unit_test(outlives_a_long_outage),
+		cmocka_unit_test(halves_for_a_long_answer_of_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
