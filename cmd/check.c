@@ -200,10 +200,12 @@ check_upstream(struct checking *checking)
 		report_failed(&checking->report, "upstream", &err, "set [upstream] url, or enrol the device");
 		return;
 	}
-	if (px_deliver_probe(&job, &err) == -1)
+	if (px_deliver_probe(&job, &err) == -1) {
+		(void)px_err_prefix(&err, "%s (%s)", checking->device.url, checking->device.url_origin);
 		report_failed(&checking->report, "upstream", &err, advice_for(err.code));
-	else
+	} else {
 		report_ok("upstream", "%s (%s) acknowledged an empty batch", checking->device.url, checking->device.url_origin);
+	}
 }
 
 int

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "log.h"
 #include "sys.h"
@@ -207,6 +208,20 @@ cli_become_spool_owner(const char *spool_path, bool *changed, struct px_err *err
 	if (px_sys_folder_of(spool_path, folder, sizeof(folder), err) == -1)
 		return -1;
 	return px_sys_become_owner(folder, changed, err);
+}
+
+int
+cli_become_spool_owner_to_look(const char *spool_path, struct px_err *err)
+{
+	char folder[PATH_MAX];
+	struct stat st;
+	bool changed;
+
+	if (px_sys_folder_of(spool_path, folder, sizeof(folder), err) == -1)
+		return -1;
+	if (stat(folder, &st) == -1 && errno == ENOENT)
+		return 0;
+	return px_sys_become_owner(folder, &changed, err);
 }
 
 int

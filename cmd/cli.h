@@ -64,6 +64,9 @@ int cli_set_spool(struct px_config *config, const char *path, struct px_err *err
 /* Takes the identity of the owner of the folder of ${spool_path}. -1 with an error. */
 int cli_become_spool_owner(const char *spool_path, bool *changed, struct px_err *err) PX_MUST_CHECK;
 
+/* The same for who only looks: where there is no folder there is no spool, which is no error. */
+int cli_become_spool_owner_to_look(const char *spool_path, struct px_err *err) PX_MUST_CHECK;
+
 /* Fills ${birth} for this device, as far as it can be told who it is; what it points to lasts until the next call. */
 int cli_birth(const struct px_config *config, struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 

@@ -233,6 +233,16 @@ dry_run(const struct px_flush_job *job, struct px_err *err)
 }
 
 static int
+become_spool_owner(const struct request *request, const char *spool_path, struct px_err *err)
+{
+	bool changed;
+
+	if (request->dry_run)
+		return cli_become_spool_owner_to_look(spool_path, err);
+	return cli_become_spool_owner(spool_path, &changed, err);
+}
+
+static int
 run(const struct request *request, struct px_err *err)
 {
 	static const struct px_world world = { px_sys_now, px_sys_random };
@@ -242,7 +252,6 @@ run(const struct request *request, struct px_err *err)
 	char host_name[256];
 	struct px_err ignored;
 	struct px_flush_job job = { .config = &config, .device = &device, .world = &world, .offset = px_text_local_offset_s };
-	bool changed;
 	int status;
 
 	px_sys_host_name(host_name, sizeof(host_name));
@@ -261,14 +270,14 @@ run(const struct request *request, struct px_err *err)
 	if (link_open(&link, &config, &device, !request->dry_run && device.url[0] != '\0',
 	    !request->dry_run && config.snapshot.enabled && !request->no_snapshot, err) == -1) {
 		status = cli_fail(err);
-		if (!request->dry_run && (cli_become_spool_owner(config.spool.path, &changed, &ignored) == -1 ||
+		if (!request->dry_run && (become_spool_owner(request, config.spool.path, &ignored) == -1 ||
 		    px_flush_note_failure(&job, err, &ignored) == -1))
 			px_log(PX_ERROR, "%s", ignored.text);
 		goto out;
 	}
 	/* Configuration is for a person's eyes, whoever runs this; from here on it depends. */
 	open_log(request);
-	if (cli_become_spool_owner(config.spool.path, &changed, err) == -1) {
+	if (become_spool_owner(request, config.spool.path, err) == -1) {
 		status = cli_fail(err);
 		goto out;
 	}

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Looks after the spool. See px-status(8). */
-#include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli.h"
-#include "json.h"
+#include "items.h"
 #include "log.h"
-#include "overflow.h"
 #include "stats.h"
 #include "sys.h"
 
 #define SPOOL_WAIT_MS 10000
-#define OPERANDS_MAX 1024
-#define LINE_MAX_BYTES (PX_SNAPSHOT_MAX + (64 << 10))
 
 enum option_id { OPTION_JSON = 256, OPTION_PROMETHEUS, OPTION_STATE, OPTION_MAX_AGE, OPTION_ALL };
 
@@ -51,40 +44,17 @@ static const struct cli cli = {
 		"An ID is an item's id, a unique start of one, or its seq. See px-status(8).\n",
 };
 
-/* What the command line asks for. */
-struct request {
-	const char *config_file;
-	const char *spool_file;
-	bool json;
-	bool prometheus;
-	bool all;
-	const char *state;
-	int64_t max_age_ms;
-	bool help;
-	bool version;
-	const char *command;
-	const char *operands[OPERANDS_MAX];
-	size_t operand_count;
-	char given[16];		/* letters of the command options that were given, see struct command */
-	size_t mistakes;
-
-	struct px_config config;
-	struct px_spool *spool;	/* NULL: does not exist yet */
-	struct px_buf line;
-	int status;		/* of a command that did its work and has bad news */
-};
-
 static void
 take_mistake(void *arg, const char *text)
 {
-	struct request *request = arg;
+	struct status_request *request = arg;
 
 	request->mistakes++;
 	px_log(PX_ERROR, "%s", text);
 }
 
 static void
-note_given(struct request *request, char letter)
+note_given(struct status_request *request, char letter)
 {
 	size_t len = strlen(request->given);
 
@@ -95,7 +65,7 @@ note_given(struct request *request, char letter)
 static void
 take_option(void *arg, int id, const char *value)
 {
-	struct request *request = arg;
+	struct status_request *request = arg;
 
 	switch (id) {
 	case 'c':
@@ -139,132 +109,18 @@ take_option(void *arg, int id, const char *value)
 static void
 take_operand(void *arg, const char *text)
 {
-	struct request *request = arg;
+	struct status_request *request = arg;
 
 	if (request->command == NULL)
 		request->command = text;
-	else if (request->operand_count < OPERANDS_MAX)
+	else if (request->operand_count < STATUS_OPERANDS_MAX)
 		request->operands[request->operand_count++] = text;
 	else
 		take_mistake(request, "too many operands");
 }
 
-static const char *
-state_name(const struct px_spool_item *found)
-{
-	return found->quarantined ? "quarantined" : "pending";
-}
-
-/* Writes one line of JSON to stdout and empties ${line}. */
 static int
-print_line(struct px_buf *line)
-{
-	int rc = line->failed || fwrite(px_buf_text(line), 1, line->len, stdout) != line->len ? -1 : 0;
-
-	px_buf_rewind(line, 0);
-	return rc;
-}
-
-static void
-write_item_json(struct px_buf *out, const struct px_spool_item *found)
-{
-	char time[PX_RFC3339_MAX];
-
-	px_text_time_ms(time, found->item.time_ms);
-	px_json_open(out, NULL, '{');
-	px_json_text(out, "id", found->item.id);
-	px_json_int(out, "seq", found->item.seq);
-	px_json_text(out, "kind", px_kind_name(found->item.kind));
-	px_json_text(out, "state", state_name(found));
-	px_json_text(out, "time", time);
-	if (found->item.kind == PX_EVENT)
-		px_json_slice(out, "topic", found->item.topic);
-	else
-		px_json_null(out, "topic");
-	px_json_int(out, "attempts", found->attempts);
-	px_json_text(out, "reason", found->reason);
-	px_json_close(out, '}');
-	px_buf_add_byte(out, '\n');
-}
-
-static void
-write_item_row(struct px_buf *out, const struct px_spool_item *found)
-{
-	char time[PX_RFC3339_MAX];
-
-	px_text_time_local(time, found->item.time_ms);
-	px_buf_printf(out, "%6" PRId64 "  %-36s  %-8s  %-11s  %-19s  %8" PRId64 "  ", found->item.seq, found->item.id,
-	    px_kind_name(found->item.kind), state_name(found), time, found->attempts);
-	px_text_escape(out, found->item.topic.ptr, found->item.topic.len);
-	if (found->reason != NULL) {
-		px_buf_add_text(out, "  ");
-		px_text_escape(out, found->reason, strlen(found->reason));
-	}
-	px_buf_add_byte(out, '\n');
-}
-
-static bool
-list_item(void *arg, const struct px_spool_item *found)
-{
-	struct request *request = arg;
-
-	if (request->state != NULL && strcmp(request->state, state_name(found)) != 0)
-		return true;
-	if (request->json)
-		write_item_json(&request->line, found);
-	else
-		write_item_row(&request->line, found);
-	return print_line(&request->line) == 0;
-}
-
-static int
-run_list(struct request *request, struct px_err *err)
-{
-	if (!request->json)
-		printf("%6s  %-36s  %-8s  %-11s  %-19s  %8s  %s\n", "seq", "id", "kind", "state", "time", "attempts",
-		    "topic and reason");
-	return request->spool != NULL ? px_spool_each(request->spool, list_item, request, err) : 0;
-}
-
-static bool
-show_item(void *arg, const struct px_spool_item *found)
-{
-	struct request *request = arg;
-
-	px_item_join(&request->line, &found->item);
-	px_buf_add_byte(&request->line, '\n');
-	return print_line(&request->line) == 0;
-}
-
-/* The seq of every operand, before anything is changed. */
-static int
-find_operands(const struct request *request, int64_t seqs[OPERANDS_MAX], struct px_err *err)
-{
-	for (size_t i = 0; i < request->operand_count; i++) {
-		if (request->spool == NULL)
-			return px_err_set(err, PX_ABSENT, "no item '%s': there is no spool yet", request->operands[i]);
-		if (px_spool_find(request->spool, request->operands[i], &seqs[i], err) == -1)
-			return -1;
-		for (size_t j = 0; j < i; j++)
-			if (seqs[j] == seqs[i])
-				return px_err_set(err, PX_USAGE, "'%s' and '%s' are the same item", request->operands[j],
-				    request->operands[i]);
-	}
-	return 0;
-}
-
-static int
-run_show(struct request *request, struct px_err *err)
-{
-	int64_t seqs[OPERANDS_MAX];
-
-	if (find_operands(request, seqs, err) == -1)
-		return -1;
-	return px_spool_show(request->spool, seqs[0], show_item, request, err);
-}
-
-static int
-run_stats(struct request *request, struct px_err *err)
+run_stats(struct status_request *request, struct px_err *err)
 {
 	static struct stats stats;
 
@@ -272,7 +128,7 @@ run_stats(struct request *request, struct px_err *err)
 		return -1;
 	if (request->json) {
 		stats_write_json(&stats, &request->line);
-		(void)print_line(&request->line);
+		(void)items_print_line(&request->line);
 	} else if (request->prometheus) {
 		stats_print_prometheus(&stats);
 	} else {
@@ -283,7 +139,7 @@ run_stats(struct request *request, struct px_err *err)
 
 /* For a Monit `check program`: the line is what Monit shows. */
 static int
-run_health(struct request *request, struct px_err *err)
+run_health(struct status_request *request, struct px_err *err)
 {
 	static struct stats stats;
 	int64_t age_ms;
@@ -295,7 +151,7 @@ run_health(struct request *request, struct px_err *err)
 	last_status = stats.run_count > 0 ? stats.runs[0].exit_status : 0;
 	request->status = px_err_exit_status(PX_ABSENT);
 	if (last_status == px_err_exit_status(PX_DENIED) || last_status == px_err_exit_status(PX_CONFIG)) {
-		printf("not well: %s\n", stats.runs[0].reason);
+		stats_print_reason("not well: ", stats.runs[0].reason);
 	} else if (stats.facts.quarantined > 0) {
 		printf("not well: %" PRId64 " items are quarantined, see px-status list --state quarantined\n",
 		    stats.facts.quarantined);
@@ -309,145 +165,28 @@ run_health(struct request *request, struct px_err *err)
 	return 0;
 }
 
-static bool
-export_item(void *arg, const struct px_spool_item *found)
-{
-	struct request *request = arg;
-	struct px_buf document = PX_BUF(LINE_MAX_BYTES);
-	int rc;
-
-	px_item_join(&document, &found->item);
-	px_json_open(&request->line, NULL, '{');
-	px_json_text(&request->line, "kind", px_kind_name(found->item.kind));
-	px_json_text(&request->line, "state", state_name(found));
-	px_json_text(&request->line, "reason", found->reason);
-	px_json_raw(&request->line, "item", px_buf_text(&document), document.len);
-	px_json_close(&request->line, '}');
-	px_buf_add_byte(&request->line, '\n');
-	rc = document.failed ? -1 : print_line(&request->line);
-	px_buf_clear(&document);
-	return rc == 0;
-}
-
-static int
-run_export(struct request *request, struct px_err *err)
-{
-	return request->spool != NULL ? px_spool_each(request->spool, export_item, request, err) : 0;
-}
-
-struct quarantined {
-	int64_t *seqs;
-	size_t count;
-	size_t capacity;
-};
-
-static bool
-collect_quarantined(void *arg, const struct px_spool_item *found)
-{
-	struct quarantined *all = arg;
-
-	if (found->quarantined) {
-		if (all->count == all->capacity) {
-			size_t capacity = all->capacity > 0 ? 2 * all->capacity : 64;
-			int64_t *seqs = realloc(all->seqs, capacity * sizeof(*seqs));
-
-			if (seqs == NULL)
-				return false;
-			all->seqs = seqs;
-			all->capacity = capacity;
-		}
-		all->seqs[all->count++] = found->item.seq;
-	}
-	return true;
-}
-
-static int
-retry_all(struct request *request, struct px_err *err)
-{
-	struct quarantined all = { .count = 0 };
-	int rc = -1;
-
-	if (request->spool == NULL)
-		return 0;
-	if (px_spool_each(request->spool, collect_quarantined, &all, err) == -1)
-		goto out;
-	for (size_t i = 0; i < all.count; i++)
-		if (px_spool_retry(request->spool, all.seqs[i], err) == -1)
-			goto out;
-	printf("%zu items are pending again\n", all.count);
-	rc = 0;
-out:
-	free(all.seqs);
-	return rc;
-}
-
-static int
-run_retry(struct request *request, struct px_err *err)
-{
-	int64_t seqs[OPERANDS_MAX];
-
-	if (request->all)
-		return retry_all(request, err);
-	if (find_operands(request, seqs, err) == -1)
-		return -1;
-	for (size_t i = 0; i < request->operand_count; i++) {
-		if (px_spool_retry(request->spool, seqs[i], err) == -1)
-			return -1;
-		printf("item %" PRId64 " is pending again\n", seqs[i]);
-	}
-	return 0;
-}
-
-static bool
-say_dropped(void *arg, const struct px_spool_item *found)
-{
-	struct request *request = arg;
-
-	px_buf_printf(&request->line, "dropped %s %s, seq %" PRId64, px_kind_name(found->item.kind), found->item.id, found->item.seq);
-	if (found->item.kind == PX_EVENT) {
-		px_buf_add_text(&request->line, ", topic ");
-		px_text_escape(&request->line, found->item.topic.ptr, found->item.topic.len);
-	}
-	px_buf_add_byte(&request->line, '\n');
-	return false;
-}
-
-static int
-run_drop(struct request *request, struct px_err *err)
-{
-	int64_t seqs[OPERANDS_MAX];
-
-	if (find_operands(request, seqs, err) == -1)
-		return -1;
-	for (size_t i = 0; i < request->operand_count; i++) {
-		if (px_spool_show(request->spool, seqs[i], say_dropped, request, err) == -1 ||
-		    px_spool_drop(request->spool, seqs[i], err) == -1)
-			return -1;
-		(void)print_line(&request->line);
-	}
-	return 0;
-}
-
 static void
 print_setting(void *arg, const char *section, const char *key, const char *value, int line)
 {
-	const struct px_config *config = arg;
+	const struct status_request *request = arg;
 	char name[64];
 
 	(void)snprintf(name, sizeof(name), "[%s] %s", section, key);
-	if (line > 0)
-		printf("%-32s = %s    (%s:%d)\n", name, value, config->file, line);
+	if (request->spool_file != NULL && strcmp(section, "spool") == 0 && strcmp(key, "path") == 0)
+		printf("%-32s = %s    (--spool)\n", name, value);
+	else if (line > 0)
+		printf("%-32s = %s    (%s:%d)\n", name, value, request->config.file, line);
 	else
 		printf("%-32s = %s    (default)\n", name, value);
 }
 
 static int
-run_config(struct request *request, struct px_err *err)
+run_config(struct status_request *request, struct px_err *err)
 {
 	struct px_device device;
 	char host_name[256];
 
-	px_config_each(&request->config, print_setting, &request->config);
+	px_config_each(&request->config, print_setting, request);
 	px_sys_host_name(host_name, sizeof(host_name));
 	if (px_config_device(&request->config, host_name, &device, err) == -1)
 		return -1;
@@ -462,31 +201,31 @@ run_config(struct request *request, struct px_err *err)
 
 static const struct command {
 	const char *name;
-	int (*run)(struct request *request, struct px_err *err);
+	int (*run)(struct status_request *request, struct px_err *err);
 	const char *takes;	/* letters of options: j --json, p --prometheus, s --state, m --max-age, a --all */
 	size_t min_operands;
 	size_t max_operands;
 	bool reads_spool;
 } commands[] = {
-	{ "list", run_list, "js", 0, 0, true },
-	{ "show", run_show, "", 1, 1, true },
+	{ "list", items_list, "js", 0, 0, true },
+	{ "show", items_show, "", 1, 1, true },
 	{ "stats", run_stats, "jp", 0, 0, true },
 	{ "health", run_health, "m", 0, 0, true },
-	{ "export", run_export, "", 0, 0, true },
-	{ "retry", run_retry, "a", 0, OPERANDS_MAX, true },
-	{ "drop", run_drop, "", 1, OPERANDS_MAX, true },
+	{ "export", items_export, "", 0, 0, true },
+	{ "retry", items_retry, "a", 0, STATUS_OPERANDS_MAX, true },
+	{ "drop", items_drop, "", 1, STATUS_OPERANDS_MAX, true },
 	{ "config", run_config, "", 0, 0, false },
 };
 
 /* -1 with PX_USAGE when ${request} is not what ${command} takes. */
 static int
-check_request(const struct command *command, const struct request *request, struct px_err *err)
+check_request(const struct command *command, const struct status_request *request, struct px_err *err)
 {
 	if (strspn(request->given, command->takes) != strlen(request->given))
 		return px_err_set(err, PX_USAGE, "'%s' does not take such an option; see px-status --help", command->name);
 	if (request->json && request->prometheus)
 		return px_err_set(err, PX_USAGE, "--json and --prometheus exclude each other");
-	if (request->operand_count < command->min_operands || (command->run == run_retry && !request->all &&
+	if (request->operand_count < command->min_operands || (command->run == items_retry && !request->all &&
 	    request->operand_count == 0))
 		return px_err_set(err, PX_USAGE, "'%s' needs an ID", command->name);
 	if (request->operand_count > command->max_operands || (request->all && request->operand_count > 0))
@@ -496,20 +235,11 @@ check_request(const struct command *command, const struct request *request, stru
 
 /* Opens the spool as its folder's owner; one that does not exist yet is no error. */
 static int
-open_spool(struct request *request, struct px_err *err)
+open_spool(struct status_request *request, struct px_err *err)
 {
 	const char *path = request->config.spool.path;
-	struct stat st;
-	bool changed;
 
-	if (lstat(path, &st) == -1 && errno == ENOENT) {
-		char folder[PATH_MAX];
-
-		if (px_sys_folder_of(path, folder, sizeof(folder), err) == -1)
-			return -1;
-		return stat(folder, &st) == 0 ? cli_become_spool_owner(path, &changed, err) : 0;
-	}
-	if (cli_become_spool_owner(path, &changed, err) == -1)
+	if (cli_become_spool_owner_to_look(path, err) == -1)
 		return -1;
 	if (px_spool_open(&request->spool, path, PX_SPOOL_LOOK, SPOOL_WAIT_MS, err) == -1 && err->code != PX_ABSENT)
 		return -1;
@@ -517,7 +247,7 @@ open_spool(struct request *request, struct px_err *err)
 }
 
 static int
-run(struct request *request, struct px_err *err)
+run(struct status_request *request, struct px_err *err)
 {
 	const struct command *command = NULL;
 
@@ -541,7 +271,7 @@ int
 main(int argc, char *argv[])
 {
 	static const struct cli_takers takers = { take_option, take_operand, take_mistake };
-	static struct request request = { .max_age_ms = (int64_t)3600 * PX_MS_PER_S, .line = { .max = LINE_MAX_BYTES } };
+	static struct status_request request = { .max_age_ms = (int64_t)3600 * PX_MS_PER_S, .line = { .max = STATUS_LINE_MAX } };
 	struct px_err err = { .code = PX_OK };
 	int status;
 

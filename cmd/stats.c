@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "json.h"
 #include "overflow.h"
@@ -116,6 +117,16 @@ print_time(const char *label, int64_t ms, const char *none)
 }
 
 void
+stats_print_reason(const char *before, const char *reason)
+{
+	struct px_buf shown = PX_BUF(8 * PX_ERR_MAX);
+
+	px_text_escape(&shown, reason, strlen(reason));
+	printf("%s%s\n", before, px_buf_text(&shown));
+	px_buf_clear(&shown);
+}
+
+void
 stats_print(const struct stats *stats)
 {
 	const struct px_spool_facts *facts = &stats->facts;
@@ -137,7 +148,7 @@ stats_print(const struct stats *stats)
 	print_time("last success", stats->history.last_success_ms, "never");
 	print_time("last failure", stats->history.last_failure_ms, "never");
 	if (stats->history.last_failure_ms > 0)
-		printf("%-16s %s\n", "", stats->history.last_failure_reason);
+		stats_print_reason("                 ", stats->history.last_failure_reason);
 	if (stats->run_count > 0)
 		printf("\n%-19s  %6s  %12s  %s\n", "last runs", "status", "acknowledged", "stopped by");
 	for (size_t i = 0; i < stats->run_count; i++) {
@@ -145,7 +156,8 @@ stats_print(const struct stats *stats)
 		char text[PX_RFC3339_MAX];
 
 		px_text_time_local(text, run->time_ms);
-		printf("%-19s  %6d  %12" PRId64 "  %s\n", text, run->exit_status, run->acknowledged, run->reason);
+		printf("%-19s  %6d  %12" PRId64, text, run->exit_status, run->acknowledged);
+		stats_print_reason("  ", run->reason);
 	}
 }
 

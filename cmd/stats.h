@@ -27,6 +27,9 @@ int stats_read(struct stats *stats, const char *path, struct px_spool *spool, st
 void stats_print(const struct stats *stats);
 void stats_print_prometheus(const struct stats *stats);
 
+/* A line of ${before} and ${reason}, which is shown without control characters. */
+void stats_print_reason(const char *before, const char *reason);
+
 /* Appends one line of JSON and its '\n'. */
 void stats_write_json(const struct stats *stats, struct px_buf *out);
 

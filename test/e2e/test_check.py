@@ -45,6 +45,7 @@ def test_upstream_says_no(checked, upstream, reply, status):
     result = checked.flush("--check").ended(status)
     assert lines_of(result)["upstream"] == "failed"
     assert lines_of(result)["monit"] == "ok"
+    assert "%s (%s:" % (upstream.url, checked.config) in result.out
 
 
 def test_no_url_yet(device):

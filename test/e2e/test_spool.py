@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the spool promises: bounds and counters, a corrupt and a cloned spool, quarantine, export, health."""
-import json
+"""What the spool promises: bounds and counters, a corrupt and a cloned spool."""
 import os
 import re
 import sqlite3
@@ -9,7 +8,7 @@ import time
 
 import pytest
 
-from harness import CONFIG, EVENT, LATER, STATUS, USAGE, UUID, exactly_once
+from harness import EVENT, LATER, STATUS, USAGE, UUID, exactly_once
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
@@ -133,72 +132,6 @@ def test_a_cloned_spool_starts_anew(device, upstream):
     assert "replaces" not in upstream.requests[-1].body["spool"]
 
 
-# -- retry, export, health, metrics
-
-@pytest.fixture
-def quarantined(enrolled, upstream):
-    ids = enrolled.record(3)
-    upstream.script({"body": {"rejected": [{"id": one, "reason": "not now"} for one in ids[:2]]}})
-    enrolled.flush().ended(0)
-    return ids
-
-
-@pytest.mark.parametrize("args, again", [(["1"], 1), (["--all"], 2), (["1", "2"], 2)], ids=str)
-def test_retry(enrolled, upstream, quarantined, args, again):
-    enrolled.status("retry", *args).ended(0)
-    assert [item["state"] for item in enrolled.list()].count("pending") == again
-    enrolled.flush("--now").ended(0)
-    exactly_once(upstream, [quarantined[2]] + quarantined[:again])
-    assert enrolled.stats()["quarantined"] == 2 - again
-
-
-def test_retry_of_what_is_not_there(enrolled, quarantined):
-    enrolled.status("retry", "77").ended(1)
-    enrolled.status("retry").ended(USAGE)
-    assert enrolled.stats()["quarantined"] == 2
-
-
-def test_export(enrolled, quarantined):
-    enrolled.event("memory")
-    lines = [json.loads(line) for line in enrolled.status("export").ended(0).out.splitlines()]
-    assert [list(line) for line in lines] == [["kind", "state", "reason", "item"]] * 3
-    assert [(line["kind"], line["state"], line["reason"]) for line in lines] == [
-        ("event", "quarantined", "not now"), ("event", "quarantined", "not now"), ("event", "pending", None)]
-    assert [line["item"] for line in lines] == enrolled.documents()
-
-
-def test_health(enrolled, upstream):
-    assert len(enrolled.status("health").ended(0).out.splitlines()) == 1
-    enrolled.record(1)
-    enrolled.status("health").ended(0)
-    upstream.script({"status": 404})
-    enrolled.flush().ended(CONFIG)
-    result = enrolled.status("health").ended(1)
-    assert len((result.out + result.err).splitlines()) == 1
-    enrolled.flush("--now").ended(0)
-    enrolled.status("health").ended(0)
-
-
-def test_health_of_quarantined_items(enrolled, quarantined):
-    enrolled.status("health").ended(1)
-
-
-def test_health_of_an_old_item(enrolled):
-    enrolled.record(1)
-    time.sleep(1.2)
-    enrolled.status("health", "--max-age", "1s").ended(1)
-    enrolled.status("health", "--max-age", "1h").ended(0)
-    enrolled.status("health", "--max-age", "soon").ended(USAGE)
-
-
-def test_prometheus(enrolled):
-    enrolled.record(2)
-    out = enrolled.status("stats", "--prometheus").ended(0).out
-    for line in out.splitlines():
-        assert re.fullmatch(r"# (HELP|TYPE) px_status_\w+ .+|px_status_\w+(\{.*\})? -?[0-9.e+]+", line), line
-    assert re.search(r"^px_status_pending 2$", out, re.MULTILINE)
-
-
 @pytest.mark.parametrize("command", ["export", "health", ["retry", "--all"]], ids=str)
 def test_other_commands_of_a_missing_spool(device, command):
     device.status(*([command] if isinstance(command, str) else command)).ended(0)
@@ -247,13 +180,6 @@ def test_a_reserve_from_the_first_event_on(device):
     device.event("cpu")
     reserve = device.spool.with_name("spool.db-reserve")
     assert reserve.stat().st_blocks * 512 >= 300 * 1024
-
-
-def test_health_of_a_run_that_could_not_begin(enrolled, upstream):
-    enrolled.configure(upstream, upstream={"url": upstream.url, "ca_file": "/nonexistent"})
-    enrolled.flush().ended(CONFIG)
-    enrolled.status("health").ended(1)
-    assert "/nonexistent" in enrolled.stats()["last_failure"]["reason"]
 
 
 def test_the_same_item_named_twice(enrolled):

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+#include "items.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+
+static const char *
+state_name(const struct px_spool_item *found)
+{
+	return found->quarantined ? "quarantined" : "pending";
+}
+
+int
+items_print_line(struct px_buf *line)
+{
+	int rc = line->failed || fwrite(px_buf_text(line), 1, line->len, stdout) != line->len ? -1 : 0;
+
+	px_buf_rewind(line, 0);
+	return rc;
+}
+
+static void
+write_item_json(struct px_buf *out, const struct px_spool_item *found)
+{
+	char time[PX_RFC3339_MAX];
+
+	px_text_time_ms(time, found->item.time_ms);
+	px_json_open(out, NULL, '{');
+	px_json_text(out, "id", found->item.id);
+	px_json_int(out, "seq", found->item.seq);
+	px_json_text(out, "kind", px_kind_name(found->item.kind));
+	px_json_text(out, "state", state_name(found));
+	px_json_text(out, "time", time);
+	if (found->item.kind == PX_EVENT)
+		px_json_slice(out, "topic", found->item.topic);
+	else
+		px_json_null(out, "topic");
+	px_json_int(out, "attempts", found->attempts);
+	px_json_text(out, "reason", found->reason);
+	px_json_close(out, '}');
+	px_buf_add_byte(out, '\n');
+}
+
+static void
+write_item_row(struct px_buf *out, const struct px_spool_item *found)
+{
+	char time[PX_RFC3339_MAX];
+
+	px_text_time_local(time, found->item.time_ms);
+	px_buf_printf(out, "%6" PRId64 "  %-36s  %-8s  %-11s  %-19s  %8" PRId64 "  ", found->item.seq, found->item.id,
+	    px_kind_name(found->item.kind), state_name(found), time, found->attempts);
+	px_text_escape(out, found->item.topic.ptr, found->item.topic.len);
+	if (found->reason != NULL) {
+		px_buf_add_text(out, "  ");
+		px_text_escape(out, found->reason, strlen(found->reason));
+	}
+	px_buf_add_byte(out, '\n');
+}
+
+static bool
+list_item(void *arg, const struct px_spool_item *found)
+{
+	struct status_request *request = arg;
+
+	if (request->state != NULL && strcmp(request->state, state_name(found)) != 0)
+		return true;
+	if (request->json)
+		write_item_json(&request->line, found);
+	else
+		write_item_row(&request->line, found);
+	return items_print_line(&request->line) == 0;
+}
+
+int
+items_list(struct status_request *request, struct px_err *err)
+{
+	if (!request->json)
+		printf("%6s  %-36s  %-8s  %-11s  %-19s  %8s  %s\n", "seq", "id", "kind", "state", "time", "attempts",
+		    "topic and reason");
+	return request->spool != NULL ? px_spool_each(request->spool, list_item, request, err) : 0;
+}
+
+static bool
+show_item(void *arg, const struct px_spool_item *found)
+{
+	struct status_request *request = arg;
+
+	px_item_join(&request->line, &found->item);
+	px_buf_add_byte(&request->line, '\n');
+	return items_print_line(&request->line) == 0;
+}
+
+/* The seq of every operand, before anything is changed. */
+static int
+find_operands(const struct status_request *request, int64_t seqs[STATUS_OPERANDS_MAX], struct px_err *err)
+{
+	for (size_t i = 0; i < request->operand_count; i++) {
+		if (request->spool == NULL)
+			return px_err_set(err, PX_ABSENT, "no item '%s': there is no spool yet", request->operands[i]);
+		if (px_spool_find(request->spool, request->operands[i], &seqs[i], err) == -1)
+			return -1;
+		for (size_t j = 0; j < i; j++)
+			if (seqs[j] == seqs[i])
+				return px_err_set(err, PX_USAGE, "'%s' and '%s' are the same item", request->operands[j],
+				    request->operands[i]);
+	}
+	return 0;
+}
+
+int
+items_show(struct status_request *request, struct px_err *err)
+{
+	int64_t seqs[STATUS_OPERANDS_MAX];
+
+	if (find_operands(request, seqs, err) == -1)
+		return -1;
+	return px_spool_show(request->spool, seqs[0], show_item, request, err);
+}
+
+static bool
+export_item(void *arg, const struct px_spool_item *found)
+{
+	struct status_request *request = arg;
+	struct px_buf document = PX_BUF(STATUS_LINE_MAX);
+	int rc;
+
+	px_item_join(&document, &found->item);
+	px_json_open(&request->line, NULL, '{');
+	px_json_text(&request->line, "kind", px_kind_name(found->item.kind));
+	px_json_text(&request->line, "state", state_name(found));
+	px_json_text(&request->line, "reason", found->reason);
+	px_json_raw(&request->line, "item", px_buf_text(&document), document.len);
+	px_json_close(&request->line, '}');
+	px_buf_add_byte(&request->line, '\n');
+	rc = document.failed ? -1 : items_print_line(&request->line);
+	px_buf_clear(&document);
+	return rc == 0;
+}
+
+int
+items_export(struct status_request *request, struct px_err *err)
+{
+	return request->spool != NULL ? px_spool_each(request->spool, export_item, request, err) : 0;
+}
+
+struct quarantined {
+	int64_t *seqs;
+	size_t count;
+	size_t capacity;
+};
+
+static bool
+collect_quarantined(void *arg, const struct px_spool_item *found)
+{
+	struct quarantined *all = arg;
+
+	if (found->quarantined) {
+		if (all->count == all->capacity) {
+			size_t capacity = all->capacity > 0 ? 2 * all->capacity : 64;
+			int64_t *seqs = realloc(all->seqs, capacity * sizeof(*seqs));
+
+			if (seqs == NULL)
+				return false;
+			all->seqs = seqs;
+			all->capacity = capacity;
+		}
+		all->seqs[all->count++] = found->item.seq;
+	}
+	return true;
+}
+
+static int
+retry_all(struct status_request *request, struct px_err *err)
+{
+	struct quarantined all = { .count = 0 };
+	int rc = -1;
+
+	if (request->spool == NULL)
+		return 0;
+	if (px_spool_each(request->spool, collect_quarantined, &all, err) == -1)
+		goto out;
+	for (size_t i = 0; i < all.count; i++)
+		if (px_spool_retry(request->spool, all.seqs[i], err) == -1)
+			goto out;
+	printf("%zu items are pending again\n", all.count);
+	rc = 0;
+out:
+	free(all.seqs);
+	return rc;
+}
+
+int
+items_retry(struct status_request *request, struct px_err *err)
+{
+	int64_t seqs[STATUS_OPERANDS_MAX];
+
+	if (request->all)
+		return retry_all(request, err);
+	if (find_operands(request, seqs, err) == -1)
+		return -1;
+	for (size_t i = 0; i < request->operand_count; i++) {
+		if (px_spool_retry(request->spool, seqs[i], err) == -1)
+			return -1;
+		printf("item %" PRId64 " is pending again\n", seqs[i]);
+	}
+	return 0;
+}
+
+static bool
+say_dropped(void *arg, const struct px_spool_item *found)
+{
+	struct status_request *request = arg;
+
+	px_buf_printf(&request->line, "dropped %s %s, seq %" PRId64, px_kind_name(found->item.kind), found->item.id, found->item.seq);
+	if (found->item.kind == PX_EVENT) {
+		px_buf_add_text(&request->line, ", topic ");
+		px_text_escape(&request->line, found->item.topic.ptr, found->item.topic.len);
+	}
+	px_buf_add_byte(&request->line, '\n');
+	return false;
+}
+
+int
+items_drop(struct status_request *request, struct px_err *err)
+{
+	int64_t seqs[STATUS_OPERANDS_MAX];
+
+	if (find_operands(request, seqs, err) == -1)
+		return -1;
+	for (size_t i = 0; i < request->operand_count; i++) {
+		if (px_spool_show(request->spool, seqs[i], say_dropped, request, err) == -1 ||
+		    px_spool_drop(request->spool, seqs[i], err) == -1)
+			return -1;
+		(void)items_print_line(&request->line);
+	}
+	return 0;
+}
