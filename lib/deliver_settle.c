@@ -6,6 +6,8 @@
 #include "deliver_parts.h"
 #include "log.h"
 
+#define UNKNOWN_LOGGED_MAX 10	/* ids of a reply that are not of its batch: a log is not for upstream to fill */
+
 static int
 compare_entries(const void *a, const void *b)
 {
@@ -28,6 +30,7 @@ static int
 mark_rejected(const struct px_batch *batch, const struct px_answer *answer, struct px_settled *settled, struct px_err *err)
 {
 	const struct px_batch_entry **by_id = calloc(batch->count + 1, sizeof(struct px_batch_entry *));
+	size_t unknown = 0;
 
 	if (by_id == NULL)
 		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count);
@@ -39,12 +42,14 @@ mark_rejected(const struct px_batch *batch, const struct px_answer *answer, stru
 		const struct px_batch_entry **entry =
 		    bsearch(rejection->id, by_id, batch->count, sizeof(struct px_batch_entry *), compare_id);
 
-		if (entry == NULL)
+		if (entry == NULL && unknown++ < UNKNOWN_LOGGED_MAX)
 			px_log(PX_WARNING, "upstream rejects '%s', which is not in the batch: ignored", rejection->id);
-		else
+		else if (entry != NULL)
 			settled[*entry - batch->entries].reason = rejection->reason;
 	}
 	free(by_id);
+	if (unknown > UNKNOWN_LOGGED_MAX)
+		px_log(PX_WARNING, "upstream rejects %zu more that are not in the batch: ignored", unknown - UNKNOWN_LOGGED_MAX);
 	return 0;
 }
 

@@ -1,38 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#include "http.h"
+#include "http_parts.h"
 
-#include <curl/curl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define HEADERS_MAX ((size_t)256 << 10)	/* of one exchange, those of 1xx replies and of the proxy too */
 #define GZIP_STEP ((size_t)64 << 10)
 #define GZIP_WINDOW_BITS (15 + 16)	/* zlib.h, deflateInit2: the largest window, a gzip header */
-#define CENTURY_S INT64_C(2524608000)	/* 2050: dates with two-digit years are of this century, whatever our clock says */
-
-struct px_http {
-	CURL *curl;
-	struct curl_slist *plain_headers;
-	struct curl_slist *gzip_headers;
-	struct px_http_options options;
-	char error[CURL_ERROR_SIZE];	/* curl's words on the last failure */
-};
-
-/* Where the bytes of one exchange go. */
-struct exchange {
-	struct px_buf *body;
-	bool body_cut;		/* there was more than ${body} holds */
-	size_t header_bytes;
-	bool headers_ended;	/* the last reply's, by an empty line */
-};
 
 struct number_option {
 	CURLoption option;
@@ -56,19 +35,11 @@ to_timeout(int64_t ms)
 	return ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : (long)ms;
 }
 
-static curl_socket_t
-open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	(void)arg;
-	(void)purpose;
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
 /* Lines come one at a time, whole. curl is content with headers that break off. */
 static size_t
 take_header(char *bytes, size_t size, size_t count, void *arg)
 {
-	struct exchange *exchange = arg;
+	struct http_exchange *exchange = arg;
 	struct px_slice line = { bytes, size * count };
 
 	if (line.len > strlen("HTTP/") && memcmp(line.ptr, "HTTP/", strlen("HTTP/")) == 0)
@@ -76,14 +47,14 @@ take_header(char *bytes, size_t size, size_t count, void *arg)
 	if (px_slice_trim(line).len == 0)
 		exchange->headers_ended = true;
 	exchange->header_bytes += line.len;
-	return exchange->header_bytes <= HEADERS_MAX ? line.len : 0;
+	return exchange->header_bytes <= HTTP_HEADERS_MAX ? line.len : 0;
 }
 
 /* What is more than the body may have ends the transfer. */
 static size_t
 take_body(char *bytes, size_t size, size_t count, void *arg)
 {
-	struct exchange *exchange = arg;
+	struct http_exchange *exchange = arg;
 	size_t len = size * count;
 	size_t room = exchange->body->max - exchange->body->len;
 
@@ -181,7 +152,9 @@ set_callbacks(CURL *curl, char *error)
 	CURLcode code = curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
 
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+		code = curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_watch_open);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, http_watch_close);
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
 	if (code == CURLE_OK)
@@ -326,111 +299,19 @@ compress_body(struct px_slice in, struct px_buf *out, struct px_err *err)
 
 /* One exchange, whose connection is kept for the next. */
 static CURLcode
-perform(struct px_http *http, struct exchange *exchange)
+perform(struct px_http *http, struct http_exchange *exchange)
 {
 	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HEADERDATA, exchange);
 
 	http->error[0] = '\0';
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, exchange);
-	if (code == CURLE_OK)
+	if (code == CURLE_OK) {
+		http_watch_start(to_timeout(http->options.timeout_ms));
 		code = curl_easy_perform(http->curl);
+		exchange->time_is_up = http_watch_stop();
+	}
 	return code == CURLE_OK && !exchange->headers_ended ? CURLE_WEIRD_SERVER_REPLY : code;
-}
-
-static long
-info(const struct px_http *http, CURLINFO which)
-{
-	long value = 0;
-
-	return curl_easy_getinfo(http->curl, which, &value) == CURLE_OK ? value : 0;
-}
-
-/* Whether the connection stood, the proxy's and TLS included, so that time ran out on the exchange itself. */
-static bool
-was_connected(const struct px_http *http)
-{
-	curl_off_t since = 0;
-
-	return curl_easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &since) == CURLE_OK && since > 0;
-}
-
-/* What is known of the failure ${code}, for a person. */
-static void
-tell_failure(const struct px_http *http, CURLcode code, const struct exchange *exchange, char *out, size_t size)
-{
-	struct px_buf clean = PX_BUF((size_t)4 * CURL_ERROR_SIZE);
-	const char *text = http->error[0] != '\0' ? http->error : curl_easy_strerror(code);
-	long status = info(http, CURLINFO_RESPONSE_CODE);
-
-	if (exchange->header_bytes > HEADERS_MAX)
-		text = "its headers have more than 256 KiB";
-	/* A server that refuses a body before it has read it often cuts its own answer off: what it meant still helps. */
-	else if (exchange->headers_ended && status >= 200)
-		px_buf_printf(&clean, "status %ld, and then: ", status);
-	px_text_clean(&clean, text, strlen(text));
-	(void)snprintf(out, size, "%.*s", (int)px_text_cut(px_buf_text(&clean), clean.len, size - 1), px_buf_text(&clean));
-	px_buf_clear(&clean);
-}
-
-/* The last of the final reply's own headers ${name}, not those of 1xx, a proxy or a trailer; NULL without. */
-static const char *
-find_header(const struct px_http *http, const char *name)
-{
-	struct curl_header *header;
-
-	if (curl_easy_header(http->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
-		return NULL;
-	if (header->amount > 1 && curl_easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
-		return NULL;
-	return header->value;
-}
-
-static void
-read_headers(const struct px_http *http, struct px_reply *reply)
-{
-	const char *type = find_header(http, "Content-Type");
-	const char *retry_after = find_header(http, "Retry-After");
-	const char *date = find_header(http, "Date");
-	int64_t date_s = -1;
-
-	if (type != NULL) {
-		struct px_slice media = px_slice_trim((struct px_slice){ type, strcspn(type, ";") });
-		size_t len = media.len < sizeof(reply->type) ? media.len : sizeof(reply->type) - 1;
-
-		(void)snprintf(reply->type, sizeof(reply->type), "%.*s", (int)len, media.ptr);
-		for (char *byte = reply->type; *byte != '\0'; byte++)
-			*byte = (char)(*byte >= 'A' && *byte <= 'Z' ? *byte - 'A' + 'a' : *byte);
-	}
-	if (date != NULL && px_http_date(px_slice(date), CENTURY_S, &date_s) == -1)
-		date_s = -1;
-	if (retry_after != NULL)
-		reply->retry_after_ms = px_retry_after_ms(px_slice(retry_after), date_s);
-}
-
-/* What ${code} and the handle say came back. -1 when the fault is our own. */
-static int
-read_reply(const struct px_http *http, CURLcode code, const struct exchange *exchange, struct px_reply *reply, struct px_err *err)
-{
-	bool is_whole = code == CURLE_OK || (code == CURLE_WRITE_ERROR && exchange->body_cut);
-
-	if (is_whole) {
-		reply->status = (int)info(http, CURLINFO_RESPONSE_CODE);
-		reply->body_cut = exchange->body_cut;
-		read_headers(http, reply);
-		return 0;
-	}
-	if (code == CURLE_OUT_OF_MEMORY || exchange->body->failed)
-		return px_err_set(err, PX_BUG, "no memory for an exchange with upstream");
-	tell_failure(http, code, exchange, reply->error, sizeof(reply->error));
-	px_buf_rewind(exchange->body, 0);
-	if (code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_URL_MALFORMAT)
-		return px_err_set(err, PX_CONFIG, "cannot reach upstream: %s", reply->error);
-	/* A tunnel that the proxy denies us is the proxy's reply; other refusals of it are as no connection. */
-	if (info(http, CURLINFO_HTTP_CONNECTCODE) == 407)
-		reply->status = 407;
-	reply->timed_out = code == CURLE_OPERATION_TIMEDOUT && was_connected(http);
-	return 0;
 }
 
 int
@@ -438,7 +319,7 @@ px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply,
 {
 	bool gzip = http->options.gzip;
 	struct px_buf compressed = PX_BUF(body.len + body.len / 1000 + 2 * GZIP_STEP);
-	struct exchange exchange = { .body = &reply->body };
+	struct http_exchange exchange = { .body = &reply->body };
 	struct px_slice sent = body;
 	CURLcode code;
 	int rc = -1;
@@ -458,7 +339,7 @@ px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply,
 		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
-	rc = read_reply(http, code, &exchange, reply, err);
+	rc = http_read_reply(http, code, &exchange, reply, err);
 out:
 	px_buf_clear(&compressed);
 	return rc;
@@ -469,7 +350,7 @@ static int
 tell_no_connection(const struct px_http *http, const char *from, const char *said, struct px_err *err)
 {
 	const char *path = http->options.unix_socket;
-	long number = info(http, CURLINFO_OS_ERRNO);
+	long number = http_info(http, CURLINFO_OS_ERRNO);
 	struct stat st;
 
 	if (path != NULL && stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
@@ -485,7 +366,7 @@ px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
 {
 	const char *from = http->options.unix_socket != NULL ? http->options.unix_socket : http->options.url;
 	size_t len_before = out->len;
-	struct exchange exchange = { .body = out };
+	struct http_exchange exchange = { .body = out };
 	char why[256];
 	long status;
 	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
@@ -494,11 +375,11 @@ px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
 		code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
-	status = info(http, CURLINFO_RESPONSE_CODE);
+	status = http_info(http, CURLINFO_RESPONSE_CODE);
 	if (code == CURLE_OK && status == 200)
 		return 0;
 	px_buf_rewind(out, len_before);
-	tell_failure(http, code, &exchange, why, sizeof(why));
+	http_tell_failure(http, code, &exchange, why, sizeof(why));
 	if (code == CURLE_COULDNT_CONNECT)
 		return tell_no_connection(http, from, why, err);
 	if (exchange.body_cut)

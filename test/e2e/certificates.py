@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Real certificates, made by openssl for a test."""
+"""Authorities and certificates, made for the tests by openssl."""
 import subprocess
 import types
 
@@ -23,3 +23,17 @@ def make_certificate(folder, name, authority, alt_names, days=2):
     openssl("x509", "-req", "-in", request, "-CA", authority.certificate, "-CAkey", authority.key, "-CAcreateserial", "-days", days,
             "-extfile", extensions, "-out", certificate)
     return types.SimpleNamespace(key=key, certificate=certificate)
+
+
+def make_all(folder):
+    """Two authorities, servers' certificates good and bad, and a device's; each has key and certificate."""
+    ours, other = make_authority(folder, "ours"), make_authority(folder, "other")
+    here = "DNS:localhost,IP:127.0.0.1"
+    return types.SimpleNamespace(
+        ours=ours, other=other,
+        good=make_certificate(folder, "good", ours, here),
+        expired=make_certificate(folder, "expired", ours, here, days=-1),
+        elsewhere=make_certificate(folder, "elsewhere", ours, "DNS:central.example.com,IP:192.0.2.1"),
+        unknown=make_certificate(folder, "unknown", other, here),
+        device=make_certificate(folder, "device", ours, "DNS:device"),
+    )

@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 
+import certificates as authority
 import harness
 from upstream import Upstream
 
@@ -41,6 +42,13 @@ def preload():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="px-"))
     folder.chmod(0o755)
     yield harness.build_preload(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="px-"))
+    yield authority.make_all(folder)
     shutil.rmtree(folder)
 
 

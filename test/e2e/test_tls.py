@@ -1,35 +1,14 @@
 # SPDX-License-Identifier: MIT
 """TLS: real certificates, made for the test."""
-import pathlib
 import re
-import shutil
 import ssl
 import subprocess
-import tempfile
-import types
 
 import pytest
 
-from certificates import make_authority, make_certificate, openssl
-from harness import CONFIG, LATER, exactly_once
+from certificates import openssl
+from harness import CONFIG, LATER, WEAK_OPENSSL, exactly_once
 from upstream import Upstream, server_context
-
-
-@pytest.fixture(scope="module")
-def certificates():
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="px-"))
-    ours, other = make_authority(folder, "ours"), make_authority(folder, "other")
-    here = "DNS:localhost,IP:127.0.0.1"
-    yield types.SimpleNamespace(
-        ours=ours, other=other,
-        good=make_certificate(folder, "good", ours, here),
-        expired=make_certificate(folder, "expired", ours, here, days=-1),
-        elsewhere=make_certificate(folder, "elsewhere", ours, "DNS:central.example.com,IP:192.0.2.1"),
-        unknown=make_certificate(folder, "unknown", other, here),
-        device=make_certificate(folder, "device", ours, "DNS:device"),
-    )
-    shutil.rmtree(folder)
-
 
 @pytest.fixture
 def serve():
@@ -79,17 +58,6 @@ def test_the_environment_does_not_choose_whom_to_trust(device, serve, certificat
     assert server.requests == []
 
 
-WEAK = """openssl_conf = all
-[all]
-ssl_conf = ssl
-[ssl]
-system_default = defaults
-[defaults]
-MinProtocol = TLSv1
-CipherString = DEFAULT:@SECLEVEL=0
-"""
-
-
 def test_tls_1_1_is_refused(device, serve, certificates):
     """By the flush itself: OpenSSL is told to allow it."""
     def weaken(context):
@@ -99,7 +67,7 @@ def test_tls_1_1_is_refused(device, serve, certificates):
         server = serve(certificates.good, weaken, minimum=ssl.TLSVersion.TLSv1_1, maximum=ssl.TLSVersion.TLSv1_1)
     device.configure(server, upstream={"ca_file": certificates.ours.certificate})
     device.record(1)
-    device.flush(env={"OPENSSL_CONF": str(device.file("openssl.cnf", WEAK, 0o644))}).ended(LATER)
+    device.flush(env={"OPENSSL_CONF": str(device.file("openssl.cnf", WEAK_OPENSSL, 0o644))}).ended(LATER)
     assert server.requests == []
 
 

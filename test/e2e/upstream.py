@@ -17,10 +17,17 @@ A reply is a dictionary, every key optional:
     cut_after send that many bytes of the reply, then close
     hang      true: no reply until the server stops or the client leaves
     reset     true: no reply, the connection is reset
-    close     true: close after the reply
+    close     whether to close after the reply; by default only after what was raw or cut
+    early     true: the reply goes out once the head of the request has come, whatever of its body is still to come
+    endless   text or bytes that follow the reply over and over, until the client leaves
     commit    whether the items count as taken; by default those of a 2xx that went out whole, but its "rejected" ones
 
-Replies come from a list, used up from its start and then followed by ${default}, or from a function of the request.
+Replies come from a list, used up from its start and then followed by ${default}, or from a function of the request, which
+can't be early.
+
+What an upstream does apart from replies: ${greeting}, as a reply without a request, is what each connection gets in place
+of TLS and HTTP (raw, drip_s, endless, hang, reset); ${reads} is how many bytes of a body it takes at once, and the pause
+after each.
 """
 import argparse
 import collections
@@ -89,7 +96,7 @@ class Request:
 class Upstream:
     posted = None   # a list that gets every POST of every upstream, where somebody wants them
 
-    def __init__(self, replies=(), default=None, bind="127.0.0.1", port=0, log=None, tls=None):
+    def __init__(self, replies=(), default=None, bind="127.0.0.1", port=0, log=None, tls=None, greeting=None, reads=None):
         self.default = default if default is not None else {}
         self.requests = []
         self.committed = collections.OrderedDict()      # id -> [item, item again, ...]
@@ -99,6 +106,8 @@ class Upstream:
         self._port = port
         self._log = log
         self._tls = tls
+        self._greeting = greeting
+        self._reads = reads
         self._lock = threading.Lock()
         self._listener = None
         self._stopping = threading.Event()
@@ -149,6 +158,8 @@ class Upstream:
         family = socket.AF_INET6 if ":" in self._bind else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._reads is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._listener.bind((self._bind, self._port))
         self._port = self._listener.getsockname()[1]
         self._listener.listen(64)
@@ -193,11 +204,14 @@ class Upstream:
         try:
             connection.settimeout(60)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._greeting is not None:
+                self._send(connection, self._greeting, self._bytes(self._greeting.get("raw", b"")), stopping)
+                return
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             waiting = b""
             while not stopping.is_set():
-                request, waiting = self._read_request(connection, waiting)
+                request, waiting = self._read_request(connection, waiting, stopping)
                 if request is None or not self._answer(connection, request, stopping):
                     break
         except (OSError, ValueError):
@@ -210,16 +224,16 @@ class Upstream:
             except OSError:
                 pass
 
-    @staticmethod
-    def _receive(connection, data, wanted):
+    def _receive(self, connection, data, wanted, stopping):
+        size, pause_s = self._reads or (65536, 0)
         while len(data) < wanted:
-            piece = connection.recv(65536)
-            if not piece:
-                raise OSError("the client left")
+            piece = connection.recv(size)
+            if not piece or stopping.wait(pause_s):
+                raise OSError("the client left, or it is over")
             data += piece
         return data
 
-    def _read_request(self, connection, data):
+    def _read_request(self, connection, data, stopping):
         while b"\r\n\r\n" not in data:
             piece = connection.recv(65536)
             if not piece:
@@ -235,26 +249,28 @@ class Upstream:
             name, value = line.split(":", 1)
             headers[name] = value.strip()
         low = {name.lower(): value for name, value in headers.items()}
+        if self._next_is_early():
+            return Request(method, path, headers, b""), b""
         if low.get("expect", "").lower() == "100-continue":
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if low.get("transfer-encoding", "").lower() == "chunked":
-            body, data = self._read_chunks(connection, data)
+            body, data = self._read_chunks(connection, data, stopping)
         else:
             length = int(low.get("content-length", "0"))
             if length > BODY_MAX:
                 raise ValueError("body too large")
-            data = self._receive(connection, data, length)
+            data = self._receive(connection, data, length, stopping)
             body, data = data[:length], data[length:]
         return Request(method, path, headers, body), data
 
-    def _read_chunks(self, connection, data):
+    def _read_chunks(self, connection, data, stopping):
         body = b""
         while True:
             while b"\r\n" not in data:
-                data = self._receive(connection, data, len(data) + 1)
+                data = self._receive(connection, data, len(data) + 1, stopping)
             size, data = data.split(b"\r\n", 1)
             length = int(size.split(b";")[0], 16)
-            data = self._receive(connection, data, length + 2)
+            data = self._receive(connection, data, length + 2, stopping)
             body, data = body + data[:length], data[length + 2:]
             if length == 0:
                 return body, data
@@ -267,9 +283,15 @@ class Upstream:
                 return self._replies(request) or {}
             return self._replies.pop(0) if self._replies else self.default
 
+    def _next_is_early(self):
+        with self._lock:
+            if callable(self._replies):
+                return False
+            return bool((self._replies[0] if self._replies else self.default).get("early"))
+
     def _note(self, request, reply):
         """Before the reply goes out, so that whoever has it finds its request here."""
-        broken = any(reply.get(key) for key in ("raw", "hang", "reset")) or "cut_after" in reply
+        broken = any(reply.get(key) for key in ("raw", "hang", "reset", "early", "endless")) or "cut_after" in reply
         status = reply.get("status", 200)
         request.reply_status = None if reply.get("hang") or reply.get("reset") or reply.get("raw") else status
         commits = reply.get("commit", 200 <= status < 300 and not broken)
@@ -289,10 +311,12 @@ class Upstream:
                 self._log.flush()
 
     @staticmethod
-    def _encode(request, reply):
+    def _bytes(text):
+        return text if isinstance(text, bytes) else text.encode("latin-1")
+
+    def _encode(self, request, reply):
         if reply.get("raw") is not None:
-            raw = reply["raw"]
-            return raw if isinstance(raw, bytes) else raw.encode("latin-1")
+            return self._bytes(reply["raw"])
         status = reply.get("status", 200)
         headers = {}
         body = reply.get("body", b"")
@@ -313,29 +337,44 @@ class Upstream:
         """Sends a reply; whether the connection goes on."""
         reply = self._next_reply(request)
         self._note(request, reply)
-        if reply.get("delay_s"):
-            stopping.wait(reply["delay_s"])
-        if reply.get("hang"):
-            while not stopping.is_set():
-                readable, _, _ = select.select([connection], [], [], 0.05)
-                if readable and not connection.recv(1):
-                    break
-            return False
-        if reply.get("reset"):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            return False
         data = self._encode(request, reply)
         if "cut_after" in reply:
             data = data[:reply["cut_after"]]
+        if not self._send(connection, reply, data, stopping):
+            return False
+        if reply.get("early"):
+            self._drain(connection, stopping)
+            return False
+        ends = reply.get("close", "cut_after" in reply or reply.get("raw") is not None)
+        return not ends and (request.header("Connection") or "").lower() != "close"
+
+    def _send(self, connection, reply, data, stopping):
+        """Sends ${data} in the manner of ${reply}; whether the connection may go on."""
+        if reply.get("delay_s"):
+            stopping.wait(reply["delay_s"])
+        if reply.get("reset"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
         if reply.get("drip_s"):
             for at in range(len(data)):
                 connection.sendall(data[at:at + 1])
                 if stopping.wait(reply["drip_s"]):
                     return False
-        else:
+        elif not reply.get("hang"):
             connection.sendall(data)
-        ends = reply.get("close") or "cut_after" in reply or reply.get("raw") is not None
-        return not ends and (request.header("Connection") or "").lower() != "close"
+        while reply.get("endless") and not stopping.is_set():
+            connection.sendall(self._bytes(reply["endless"]))
+        if reply.get("hang"):
+            self._drain(connection, stopping)
+        return not reply.get("hang")
+
+    @staticmethod
+    def _drain(connection, stopping):
+        """Until the client leaves."""
+        while not stopping.is_set():
+            readable, _, _ = select.select([connection], [], [], 0.05)
+            if readable and not connection.recv(65536):
+                break
 
 
 def server_context(certificate, key, minimum=None, maximum=None):
