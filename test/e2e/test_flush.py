@@ -498,28 +498,11 @@ def test_a_scheduled_run_with_an_event_ignores_splay(device, upstream):
     assert device.flush().ended(0).seconds < 3 and len(upstream.requests) == 1
 
 
-def test_a_scheduled_run_without_an_event_waits_its_share(make_device, upstream):
-    """The same device waits the same; of eight devices they are not all the same."""
-    waited = {}
-    for turn in (0, 1):
-        running = []
-        for name in ("a", "bb", "ccc", "dddd"):
-            one = make_device()
-            one.configure(upstream, device={"id": name}, schedule={"splay": "3s"}, snapshot={
-                "enabled": "yes", "source": "command", "command": one.monit_that_prints(STATUS_TEXT)})
-            running.append((name, time.monotonic(), one.flush_process()))
-        left = list(running)
-        while left:
-            for one in list(left):
-                if one[2].poll() is not None:
-                    assert one[2].returncode == 0
-                    waited.setdefault(one[0], []).append(time.monotonic() - one[1])
-                    left.remove(one)
-            assert time.monotonic() - running[0][1] < 8
-            time.sleep(0.01)
-    times = [both[0] for both in waited.values()]
-    assert max(times) < 3 + 1.5 and max(times) > 0.5 and max(times) - min(times) > 0.3
-    assert all(abs(both[0] - both[1]) < 0.8 for both in waited.values())
+def test_a_scheduled_run_without_an_event_waits_its_share(device, upstream):
+    """Really; how long, for which device and when not is told by test_clocks.py."""
+    device.configure(upstream, device={"id": "a"}, schedule={"splay": "3s"}, snapshot={
+        "enabled": "yes", "source": "command", "command": device.monit_that_prints(STATUS_TEXT)})
+    assert 0.5 < device.flush().ended(0).seconds < 3 + 3 and len(upstream.requests) == 1
 
 
 # -- the network around it
@@ -597,22 +580,6 @@ def test_a_spool_that_is_a_folder(enrolled, upstream):
 def test_a_spool_folder_that_is_missing(enrolled):
     result = enrolled.run(FLUSH, "-c", enrolled.config, "-s", enrolled.folder / "missing" / "spool.db", "--now").ended(STORAGE)
     assert "missing" in result.err and not (enrolled.folder / "missing").exists()
-
-
-def test_a_secret_is_never_in_an_argument_list_or_a_core(device, upstream):
-    token = device.file("token", "hunter2-token\n", 0o600)
-    device.configure(upstream, upstream={"auth": "bearer", "token_file": token})
-    device.event("cpu")
-    upstream.script({"hang": True})
-    process = device.flush_process("-v")
-    upstream.wait_for(1)
-    with open("/proc/%d/cmdline" % process.pid, "rb") as source:
-        assert b"hunter2" not in source.read()
-    with open("/proc/%d/limits" % process.pid, encoding="ascii") as source:
-        assert re.search(r"Max core file size\s+0\s+0", source.read())
-    process.terminate()
-    assert b"hunter2" not in b"".join(process.communicate(timeout=5))
-    assert upstream.requests[0].header("Authorization") == "Bearer hunter2-token"
 
 
 def test_ids_are_of_version_7_and_in_order(enrolled):

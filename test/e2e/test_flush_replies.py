@@ -190,6 +190,80 @@ def test_an_upstream_that_refuses_everything(enrolled, upstream, status):
     assert [item["id"] for item in enrolled.list()] == ids
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_bad_items_are_found_by_halving(enrolled, upstream, status):
+    """k of n: one empty batch, and about k * log2(n) requests more than without them."""
+    ids = enrolled.record(64)
+    bad = {ids[5], ids[40]}
+    upstream.script(lambda request: {
+        "status": status, "body": '{"title": "Not to our taste", "detail": "no"}', "headers": {"Content-Type": "application/problem+json"},
+    } if bad & set(request.ids) else {})
+    enrolled.flush().ended(0)
+    assert [len(request.items) for request in upstream.requests].count(0) == 1
+    assert upstream.requests[1].items == []
+    assert len(upstream.requests) <= 1 + 1 + 2 * (2 * 6 + 2)
+    exactly_once(upstream, [one for one in ids if one not in bad])
+    assert [(item["id"], item["state"], item["reason"]) for item in enrolled.list()] == [
+        (ids[number], "quarantined", "Not to our taste: no") for number in (5, 40)]
+
+
+def test_sixteen_refused_alone_and_nothing_taken(enrolled, upstream):
+    ids = enrolled.record(20)
+    upstream.script(lambda request: {"status": 400} if request.items else {})
+    enrolled.flush("--now").ended(LATER)
+    assert sum(len(request.items) == 1 for request in upstream.requests) == 16
+    stats = enrolled.stats()
+    assert (stats["pending"], stats["quarantined"]) == (20, 0) and stats["next_try"] is not None
+    # One that is taken shows that upstream is well: the others are at fault.
+    upstream.script(lambda request: {"status": 400} if set(request.ids) - {ids[17]} else {})
+    enrolled.status("drop", *ids[:4]).ended(0)
+    enrolled.flush("--now").ended(0)
+    exactly_once(upstream, ids[17:18])
+    assert enrolled.stats()["quarantined"] == 15
+
+
+def test_an_empty_batch_that_draws_something_else(enrolled, upstream):
+    """The batch is refused; what the empty one draws decides, and no item is blamed."""
+    enrolled.record(2)
+    for status, expected in ((401, DENIED), (404, CONFIG), (503, LATER), (429, LATER), (302, CONFIG)):
+        upstream.script(lambda request, status=status: {"status": 422} if request.items else {"status": status})
+        enrolled.flush("--now").ended(expected)
+        assert (enrolled.stats()["pending"], enrolled.stats()["quarantined"]) == (2, 0)
+
+
+def test_an_item_that_draws_500_keeps_nobody_waiting(enrolled, upstream):
+    ids = enrolled.record(6)
+    poison = ids[0]
+    upstream.script(lambda request: {"status": 500} if poison in request.ids else {})
+    runs = 0
+    while len(upstream.committed) < 5:
+        enrolled.flush("--now").ended(LATER)
+        runs += 1
+        assert runs <= 3 + 3 + 1
+    exactly_once(upstream, ids[1:])
+    [left] = enrolled.list()
+    assert (left["id"], left["seq"], left["state"]) == (poison, 1, "pending")
+    ids += enrolled.record(1)
+    enrolled.flush("--now").ended(LATER)
+    assert upstream.requests[-2].ids == ids[-1:] and upstream.requests[-1].ids == [poison]
+    upstream.script(default={})
+    enrolled.flush("--now").ended(0)
+    exactly_once(upstream, ids)
+
+
+def test_time_outs_halve_the_batch_and_success_lets_it_grow(enrolled, upstream):
+    ids = enrolled.record(8)
+    enrolled.configure(upstream, upstream={"timeout": "1s"})
+    upstream.script(lambda request: {"hang": True} if len(request.items) > 2 else {})
+    for _ in range(2):
+        enrolled.flush("--now").ended(LATER)
+    upstream.script(default={})
+    enrolled.flush("--now").ended(0)
+    sizes = [len(request.items) for request in upstream.requests]
+    assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) > 2
+    exactly_once(upstream, ids)
+
+
 # -- credentials
 
 def counting_tokens(device):
