@@ -5,7 +5,7 @@
  *
  * Clocks: PX_TEST_WALL_S and PX_TEST_BOOT_S are added to CLOCK_REALTIME and CLOCK_BOOTTIME, as if so much time had passed;
  * PX_TEST_BOOT_ID names a file in the place of the kernel's boot_id, as if it were another boot. Each sleep until a
- * moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept.
+ * moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept: all clocks go on at once.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -52,6 +52,19 @@ append_line(const char *path, const char *line)
 		(void)close(fd);
 }
 
+static long long skipped_ms;
+
+static void
+add_ms(struct timespec *at, long long ms)
+{
+	at->tv_sec += ms / 1000;
+	at->tv_nsec += ms % 1000 * 1000000;
+	if (at->tv_nsec >= 1000000000) {
+		at->tv_nsec -= 1000000000;
+		at->tv_sec++;
+	}
+}
+
 /* By the system call: sanitizers ask for the time before dlsym(3) works. */
 int
 clock_gettime(clockid_t clock, struct timespec *at)
@@ -61,6 +74,8 @@ clock_gettime(clockid_t clock, struct timespec *at)
 
 	if (rc == 0 && shift != NULL)
 		at->tv_sec += strtoll(shift, NULL, 10);
+	if (rc == 0)
+		add_ms(at, skipped_ms);
 	return (int)rc;
 }
 
@@ -69,13 +84,16 @@ clock_nanosleep(clockid_t clock, int flags, const struct timespec *at, struct ti
 {
 	const char *path = getenv("PX_TEST_SLEEPS");
 	struct timespec now;
+	long long ms;
 	char line[32];
 
 	if (path == NULL || flags != TIMER_ABSTIME)
 		return syscall(SYS_clock_nanosleep, clock, flags, at, left) == -1 ? errno : 0;
-	(void)syscall(SYS_clock_gettime, clock, &now);
-	(void)snprintf(line, sizeof(line), "%lld\n", (long long)(at->tv_sec - now.tv_sec) * 1000 + (at->tv_nsec - now.tv_nsec) / 1000000);
+	(void)clock_gettime(clock, &now);
+	ms = (long long)(at->tv_sec - now.tv_sec) * 1000 + (at->tv_nsec - now.tv_nsec) / 1000000;
+	(void)snprintf(line, sizeof(line), "%lld\n", ms);
 	append_line(path, line);
+	skipped_ms += ms > 0 ? ms : 0;
 	return 0;
 }
 

@@ -294,3 +294,17 @@ def test_no_splay_in_a_back_off(enrolled, upstream):
         "enabled": "yes", "source": "command", "command": enrolled.monit_that_prints(STATUS_TEXT)})
     assert slept_ms(enrolled, status=LATER) == []
     assert len(enrolled.monit_calls()) == 1 and upstream.requests == []
+
+
+# -- the wait for another flush
+
+def test_now_waits_30_seconds_for_the_other(enrolled, upstream):
+    upstream.script(default={"hang": True})
+    enrolled.record(1)
+    other = enrolled.flush_process()
+    upstream.wait_for(1)
+    slept = slept_ms(enrolled, "--now", status=LATER)
+    assert 29000 < sum(slept) <= 31000 and len(upstream.requests) == 1
+    assert slept_ms(enrolled) == []
+    other.terminate()
+    other.communicate(timeout=10)
