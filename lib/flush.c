@@ -1,35 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include "flush.h"
-
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "flush_parts.h"
 #include "log.h"
 #include "overflow.h"
-#include "payload.h"
-#include "snapshot.h"
 
 #define RUN_LIMIT_MS (10 * 60 * 1000)
-#define STATUS_MAX (8 << 20)				/* bytes of Monit's answer */
-#define NO_URL_SNAPSHOT_MS ((int64_t)3600 * 1000)	/* without a URL snapshots are rare */
 #define COUNTED_MAX 10000				/* pending items that are counted at the end of a run */
 #define DAY_MS ((int64_t)86400 * 1000)
-#define SNAPSHOT_SLACK_MS 5000				/* so that a timer's jitter doesn't skip every other one */
 
-/* One run. */
-struct run {
-	const struct px_flush_job *job;
-	struct px_spool *spool;
-	struct px_spool_limits limits;
-	struct px_now began;
-	struct px_spool_history state;
-	struct px_delivery delivery;
-};
-
-static int
-timer_left(const struct run *run, enum px_spool_timer which, int64_t *left_ms, struct px_err *err)
+int
+flush_timer_left(const struct flush_run *run, enum px_spool_timer which, int64_t *left_ms, struct px_err *err)
 {
 	struct px_timer timer;
 
@@ -41,8 +25,8 @@ timer_left(const struct run *run, enum px_spool_timer which, int64_t *left_ms, s
 	return 0;
 }
 
-static int
-start_timer(const struct run *run, enum px_spool_timer which, int64_t length_ms, struct px_err *err)
+int
+flush_start_timer(const struct flush_run *run, enum px_spool_timer which, int64_t length_ms, struct px_err *err)
 {
 	struct px_timer timer = { .is_set = length_ms > 0, .length_ms = length_ms };
 
@@ -73,7 +57,7 @@ renew_spool(const struct px_flush_job *job, const char *why, struct px_err *err)
 
 /* Opens the spool, or makes it, and looks whose it is. */
 static int
-open_and_identify(struct run *run, bool *is_ours, struct px_err *err)
+open_and_identify(struct flush_run *run, bool *is_ours, struct px_err *err)
 {
 	const struct px_device *device = run->job->device;
 
@@ -85,7 +69,7 @@ open_and_identify(struct run *run, bool *is_ours, struct px_err *err)
 
 /* Opens the spool; makes it, or makes it anew where it is broken or another device's. */
 static int
-open_spool(struct run *run, struct px_err *err)
+open_spool(struct flush_run *run, struct px_err *err)
 {
 	const struct px_flush_job *job = run->job;
 	char journal[PATH_MAX];
@@ -108,244 +92,23 @@ open_spool(struct run *run, struct px_err *err)
 	return px_spool_open(&run->spool, job->store.spool_path, PX_SPOOL_FLUSH, job->store.wait_ms, err);
 }
 
-static enum px_overflow_fate
-take_in_file(void *arg, const struct px_overflow_file *file, bool *stop)
-{
-	struct run *run = arg;
-	struct px_buf topic = PX_BUF(PX_TOPIC_MAX);
-	struct px_buf body = PX_BUF(PX_EVENT_MAX + 1024);
-	enum px_overflow_fate fate = PX_OVERFLOW_BROKEN;
-	struct px_item item = { .kind = PX_EVENT };
-	struct px_err err;
-
-	if (px_payload_event(file->document, &item, &topic, &body, &err) == -1) {
-		px_log(PX_ERROR, "overflow file '%s' is no event and is set aside: %s", file->name, err.text);
-	} else if (px_spool_take_in(run->spool, &item, file->name, file->perhaps_seq, &run->limits, &err) == -1) {
-		px_log(PX_WARNING, "overflow waits for another run: %s", err.text);
-		fate = PX_OVERFLOW_KEEP;
-		*stop = true;
-	} else {
-		fate = PX_OVERFLOW_REMOVE;
-	}
-	px_buf_clear(&topic);
-	px_buf_clear(&body);
-	return fate;
-}
-
-static void
-forget_file(void *arg, const char *name)
-{
-	struct run *run = arg;
-	struct px_err err;
-
-	if (px_spool_forget_taken(run->spool, name, &err) == -1)
-		px_log(PX_WARNING, "%s", err.text);
-}
-
-static void
-take_in_overflow(struct run *run, const char *spool_path)
-{
-	char folder[PATH_MAX];
-	struct px_err err;
-
-	if (px_overflow_folder(spool_path, folder, sizeof(folder), &err) == -1 ||
-	    px_overflow_each(folder, take_in_file, forget_file, run, &err) == -1)
-		px_log(PX_WARNING, "%s", err.text);
-}
-
-/* Moves one item of the fallback spool into this one; there it counts as acknowledged by us. */
-struct moving {
-	struct run *run;
-	struct px_item *item;
-	struct px_buf body;
-	struct px_buf topic;
-};
-
-static bool
-copy_first(void *arg, const struct px_spool_item *found)
-{
-	struct moving *moving = arg;
-
-	px_buf_add(&moving->body, found->item.body.ptr, found->item.body.len);
-	px_buf_add(&moving->topic, found->item.topic.ptr, found->item.topic.len);
-	*moving->item = found->item;
-	return false;
-}
-
-static int
-move_first(struct run *run, struct px_spool *from, bool *moved, struct px_err *err)
-{
-	struct px_item item = { .kind = PX_EVENT };
-	struct moving moving = { run, &item, PX_BUF(PX_SNAPSHOT_MAX), PX_BUF(PX_TOPIC_MAX) };
-	char name[PX_ID_MAX + 8];
-	struct px_settled settled;
-	int rc = -1;
-
-	*moved = false;
-	if (px_spool_each_pending(from, INT64_MAX, copy_first, &moving, err) == -1)
-		goto out;
-	if (item.id[0] == '\0') {
-		rc = 0;
-		goto out;
-	}
-	if (px_buf_check(&moving.body, "an item", err) == -1 || px_buf_check(&moving.topic, "a topic", err) == -1)
-		goto out;
-	settled = (struct px_settled){ item.seq, item.kind, NULL };
-	item.body = (struct px_slice){ px_buf_text(&moving.body), moving.body.len };
-	item.topic = (struct px_slice){ px_buf_text(&moving.topic), moving.topic.len };
-	(void)snprintf(name, sizeof(name), "moved-%s", item.id);
-	if (px_spool_take_in(run->spool, &item, name, 0, &run->limits, err) == -1 ||
-	    px_spool_settle(from, &settled, 1, run->began.wall_ms, false, err) == -1 ||
-	    px_spool_forget_taken(run->spool, name, err) == -1)
-		goto out;
-	*moved = true;
-	rc = 0;
-out:
-	px_buf_clear(&moving.body);
-	px_buf_clear(&moving.topic);
-	return rc;
-}
-
-/* Recorders that could read no valid path put their events into the default place: they belong here too. */
-static void
-take_in_fallback(struct run *run)
-{
-	const char *path = run->job->fallback_spool;
-	struct px_spool *from = NULL;
-	struct px_err err;
-	bool moved = true;
-	int64_t count = 0;
-
-	if (path == NULL || strcmp(path, run->job->store.spool_path) == 0)
-		return;
-	take_in_overflow(run, path);
-	if (px_spool_open(&from, path, PX_SPOOL_LOOK, run->job->store.wait_ms, &err) == -1) {
-		if (err.code != PX_ABSENT)
-			px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
-		return;
-	}
-	while (moved) {
-		if (move_first(run, from, &moved, &err) == -1) {
-			px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
-			break;
-		}
-		count += moved ? 1 : 0;
-	}
-	px_spool_close(from);
-	if (count > 0)
-		px_log(PX_NOTICE, "took in %" PRId64 " items from the default place '%s'", count, path);
-}
-
-/* Writes the snapshot's body, whatever Monit says or does not say. */
-static int
-write_snapshot(struct run *run, const struct px_now *made, struct px_buf *body, struct px_err *err)
-{
-	struct px_buf text = PX_BUF(STATUS_MAX);
-	struct px_monit_status status = { .uptime_s = -1 };
-	int rc = -1;
-
-	if (run->job->ask(run->job->ask_arg, &text, err) == 0 && px_monit_parse(&status, px_buf_text(&text), text.len, err) == 0)
-		rc = px_snapshot_write(body, made, &status, run->job->offset, err);
-	if (rc == -1) {
-		px_log(PX_WARNING, "a snapshot without services: %s", err->text);
-		px_buf_rewind(body, 0);
-		rc = px_snapshot_write_unreachable(body, made, err->text, err);
-	}
-	px_monit_clear(&status);
-	px_buf_clear(&text);
-	return rc;
-}
-
-static int
-take_snapshot(struct run *run, struct px_err *err)
-{
-	struct px_buf body = PX_BUF(PX_SNAPSHOT_MAX - PX_ITEM_JOIN_MAX);
-	struct px_item item = { .kind = PX_SNAPSHOT };
-	struct px_now made;
-	uint8_t random[10];
-	bool kept;
-	int rc = -1;
-
-	if (run->job->world->random(random, sizeof(random), err) == -1)
-		goto out;
-	run->job->world->now(&made);
-	px_id_v7(item.id, made.wall_ms, random);
-	item.time_ms = made.wall_ms;
-	if (write_snapshot(run, &made, &body, err) == -1)
-		goto out;
-	item.body = (struct px_slice){ px_buf_text(&body), body.len };
-	if (px_spool_put(run->spool, &item, &run->limits, &kept, err) == -1)
-		goto out;
-	if (!kept)
-		px_log(PX_WARNING, "no room for a snapshot beside the events: it is counted lost");
-	rc = 0;
-out:
-	px_buf_clear(&body);
-	return rc;
-}
-
-static int64_t
-snapshot_interval_ms(const struct px_flush_job *job)
-{
-	int64_t interval_ms = job->config->snapshot.interval_ms;
-
-	return job->upstream == NULL && interval_ms < NO_URL_SNAPSHOT_MS ? NO_URL_SNAPSHOT_MS : interval_ms;
-}
-
-static bool
-snapshot_is_due(const struct px_flush_job *job, int64_t left_ms)
-{
-	int64_t slack_ms = snapshot_interval_ms(job) / 20;
-
-	return left_ms <= (slack_ms < SNAPSHOT_SLACK_MS ? slack_ms : SNAPSHOT_SLACK_MS);
-}
-
-/* How much is left until the next snapshot: an interval that was made shorter meanwhile counts at once. */
-static int64_t
-snapshot_left_ms(const struct px_flush_job *job, struct px_timer timer, const struct px_now *now)
-{
-	if (timer.length_ms > snapshot_interval_ms(job))
-		timer.length_ms = snapshot_interval_ms(job);
-	return px_timer_left_ms(&timer, now);
-}
-
-static int
-snapshot_when_due(struct run *run, struct px_err *err)
-{
-	const struct px_flush_job *job = run->job;
-	struct px_timer timer;
-	int64_t left_ms;
-
-	if (!job->config->snapshot.enabled || !job->takes_snapshot)
-		return 0;
-	if (timer_left(run, PX_TIMER_SNAPSHOT, &left_ms, err) == -1 ||
-	    px_spool_get_timer(run->spool, PX_TIMER_SNAPSHOT, &timer, err) == -1)
-		return -1;
-	left_ms = snapshot_left_ms(job, timer, &run->began);
-	if (!snapshot_is_due(job, left_ms) && !(job->now && job->upstream != NULL))
-		return 0;
-	if (take_snapshot(run, err) == -1)
-		return -1;
-	return start_timer(run, PX_TIMER_SNAPSHOT, snapshot_interval_ms(job), err);
-}
-
 /* No URL: said once a day. */
 static int
-refuse_without_url(struct run *run, struct px_flush_result *result, struct px_err *err)
+refuse_without_url(struct flush_run *run, struct px_flush_result *result, struct px_err *err)
 {
 	int64_t left_ms;
 
-	if (timer_left(run, PX_TIMER_NO_URL, &left_ms, err) == -1)
+	if (flush_timer_left(run, PX_TIMER_NO_URL, &left_ms, err) == -1)
 		return -1;
 	result->is_told = left_ms > 0 && !run->job->now;
-	if (left_ms == 0 && start_timer(run, PX_TIMER_NO_URL, DAY_MS, err) == -1)
+	if (left_ms == 0 && flush_start_timer(run, PX_TIMER_NO_URL, DAY_MS, err) == -1)
 		return -1;
 	return px_err_set(err, PX_CONFIG, "no URL to send to yet: set [upstream] url, or enrol the device; events are kept");
 }
 
 /* What a run means for the next ones: the back-off, a step longer after each run without success. */
 static int
-remember(struct run *run, int rc, const struct px_err *why, struct px_err *err)
+remember(struct flush_run *run, int rc, const struct px_err *why, struct px_err *err)
 {
 	const struct px_config *config = run->job->config;
 	struct px_spool_run entry = { .acknowledged = run->delivery.acknowledged };
@@ -367,15 +130,15 @@ remember(struct run *run, int rc, const struct px_err *why, struct px_err *err)
 		if (run->delivery.retry_after_ms > wait_ms)
 			wait_ms = run->delivery.retry_after_ms;
 	}
-	if (start_timer(run, PX_TIMER_RETRY, wait_ms, err) == -1)
+	if (flush_start_timer(run, PX_TIMER_RETRY, wait_ms, err) == -1)
 		return -1;
-	if (run->delivery.went_plain && start_timer(run, PX_TIMER_PLAIN, DAY_MS, err) == -1)
+	if (run->delivery.went_plain && flush_start_timer(run, PX_TIMER_PLAIN, DAY_MS, err) == -1)
 		return -1;
 	return px_spool_add_run(run->spool, &entry, &run->state, err);
 }
 
 static int
-deliver(struct run *run, const struct px_spool_facts *facts, struct px_err *err)
+deliver(struct flush_run *run, const struct px_spool_facts *facts, struct px_err *err)
 {
 	const struct px_flush_job *job = run->job;
 	struct px_delivery_job delivery = {
@@ -395,7 +158,7 @@ deliver(struct run *run, const struct px_spool_facts *facts, struct px_err *err)
 	int64_t plain_ms;
 	int rc;
 
-	if (px_spool_history(run->spool, &run->state, err) == -1 || timer_left(run, PX_TIMER_PLAIN, &plain_ms, err) == -1)
+	if (px_spool_history(run->spool, &run->state, err) == -1 || flush_timer_left(run, PX_TIMER_PLAIN, &plain_ms, err) == -1)
 		return -1;
 	if (plain_ms > 0 && job->upstream->compresses)
 		job->upstream->set_compressing(job->upstream->arg, false);
@@ -407,7 +170,7 @@ deliver(struct run *run, const struct px_spool_facts *facts, struct px_err *err)
 
 /* Posts what is there, unless there is nothing, nowhere to post it to, or a back-off is on. */
 static int
-deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err *err)
+deliver_when_due(struct flush_run *run, struct px_flush_result *result, struct px_err *err)
 {
 	struct px_spool_facts facts;
 	int64_t left_ms;
@@ -415,7 +178,7 @@ deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err 
 
 	if (run->job->upstream == NULL)
 		return refuse_without_url(run, result, err);
-	if (px_spool_facts(run->spool, &facts, err) == -1 || timer_left(run, PX_TIMER_RETRY, &left_ms, err) == -1)
+	if (px_spool_facts(run->spool, &facts, err) == -1 || flush_timer_left(run, PX_TIMER_RETRY, &left_ms, err) == -1)
 		return -1;
 	if (facts.pending == 0)
 		return px_spool_check_count(run->spool, err);
@@ -435,16 +198,15 @@ deliver_when_due(struct run *run, struct px_flush_result *result, struct px_err 
 
 /* The run on an open spool. */
 static int
-work(struct run *run, struct px_flush_result *result, struct px_err *err)
+work(struct flush_run *run, struct px_flush_result *result, struct px_err *err)
 {
 	struct px_err snapshot_err;
 	int snapshot_rc;
 	int rc;
 
-	take_in_overflow(run, run->job->store.spool_path);
-	take_in_fallback(run);
+	flush_take_in(run);
 	/* A snapshot that can't be stored keeps nothing from being sent. */
-	snapshot_rc = snapshot_when_due(run, &snapshot_err);
+	snapshot_rc = flush_snapshot_when_due(run, &snapshot_err);
 	rc = deliver_when_due(run, result, err);
 	if (snapshot_rc == -1) {
 		px_log(PX_ERROR, "%s", snapshot_err.text);
@@ -460,7 +222,7 @@ work(struct run *run, struct px_flush_result *result, struct px_err *err)
 int
 px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct px_err *err)
 {
-	struct run run = { .job = job, .limits = job->store.limits };
+	struct flush_run run = { .job = job, .limits = job->store.limits };
 	struct px_flush_result before;
 	int rc = -1;
 
@@ -510,7 +272,7 @@ out:
 int64_t
 px_flush_splay_ms(const struct px_flush_job *job)
 {
-	struct run run = { .job = job };
+	struct flush_run run = { .job = job };
 	int64_t splay_ms = px_splay_ms(px_slice(job->device->id), job->config->schedule.splay_ms);
 	bool takes_snapshot = job->config->snapshot.enabled && job->takes_snapshot;
 	struct px_spool_facts facts = { .pending = 0 };
@@ -534,7 +296,7 @@ px_flush_splay_ms(const struct px_flush_job *job)
 	px_spool_close(run.spool);
 	if (has_event || px_timer_left_ms(&retry, &run.began) > 0)
 		return 0;
-	if (takes_snapshot && snapshot_is_due(job, snapshot_left_ms(job, snapshot, &run.began)))
+	if (takes_snapshot && flush_snapshot_is_due(job, &snapshot, &run.began))
 		return splay_ms;
 	return facts.pending > 0 ? splay_ms : 0;
 }
