@@ -19,9 +19,9 @@ from upstream import Upstream, server_context
 
 EVENTS = 3
 ALL = -1                # as many as there are
-AT_ONCE = 8             # cases; most of them wait
-TIMEOUT_S, CONNECT_TIMEOUT_S = 2, 1
-LIMIT_S = 12            # of a run: some requests' time, on a busy machine
+AT_ONCE = 6             # cases; most of them wait
+TIMEOUT_S, CONNECT_TIMEOUT_S = 3, 2
+LIMIT_S = 15            # of a run: some requests' time, on a busy machine
 PEAK_KIB = 32 << 10
 
 JSON = {"Content-Type": "application/json"}

@@ -134,7 +134,7 @@ def dumps_core(folder):
     except (OSError, ValueError, subprocess.SubprocessError):
         return False
     time.sleep(0.1)
-    os.kill(process.pid, signal.SIGSEGV)
+    os.kill(process.pid, signal.SIGQUIT)
     return os.WCOREDUMP(os.waitpid(process.pid, 0)[1])
 
 
@@ -150,7 +150,7 @@ def test_no_core_holds_it(enrolled, upstream, kind):
                                cwd=enrolled.folder, preexec_fn=unlimited_cores, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     upstream.wait_for(1)
-    os.kill(process.pid, signal.SIGSEGV)
+    os.kill(process.pid, signal.SIGQUIT)
     status = os.waitpid(process.pid, 0)[1]
     process.returncode = status
     assert os.WIFSIGNALED(status) and not os.WCOREDUMP(status)
