@@ -20,7 +20,7 @@ from upstream import Upstream, server_context
 EVENTS = 3
 ALL = -1                # as many as there are
 AT_ONCE = 6             # cases; most of them wait
-TIMEOUT_S, CONNECT_TIMEOUT_S = 3, 2
+TIMEOUT_S, CONNECT_TIMEOUT_S = 2, 1
 LIMIT_S = 15            # of a run: some requests' time, on a busy machine
 PEAK_KIB = 32 << 10
 
@@ -198,8 +198,8 @@ CASES = [
     case("cut in the status when it had all", LATER, {"cut_after": 10, "commit": True}),
     case("silent when it had all", LATER, {"hang": True, "commit": True}),
     case("reset while the body comes", LATER, {"early": True, "reset": True}, **LARGE),
-    case("no while the body comes", LATER, {"early": True, "status": 503}, **LARGE),
-    case("too large while the body comes", CONFIG, {"early": True, "status": 413}, **LARGE),
+    case("no while the body comes", LATER, {"early": True, "status": 503, "headers": {"Connection": "close"}}, **LARGE),
+    case("too large while the body comes", CONFIG, {"early": True, "status": 413, "headers": {"Connection": "close"}}, **LARGE),
     case("reads nothing", LATER, {"early": True, "raw": "", "hang": True}),
     case("reads slowly", LATER, reads=(1024, 0.1), check=batches_shrank, **LARGE),
     case("closes after each reply", 0, {"close": True}, ALL, sections=ONE_EACH),
