@@ -222,8 +222,11 @@ static int
 deliver_batch(struct deliver_run *run, struct px_err *err)
 {
 	struct deliver_reply reply;
-	int rc = deliver_post(run, &run->batch, &reply, err);
+	int rc;
 
+	if (px_spool_await(run->job->spool, err) == -1)
+		return -1;
+	rc = deliver_post(run, &run->batch, &reply, err);
 	if (rc == 0)
 		rc = deal_with_reply(run, &reply, err);
 	deliver_reply_clear(&reply);

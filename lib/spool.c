@@ -413,6 +413,21 @@ px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t
 	return px_db_write(spool, true, settle, &settling, NULL, err);
 }
 
+static int
+write_nothing(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	(void)spool;
+	(void)arg;
+	(void)err;
+	return 0;
+}
+
+int
+px_spool_await(struct px_spool *spool, struct px_err *err)
+{
+	return px_db_write(spool, true, write_nothing, NULL, NULL, err);
+}
+
 struct attempts {
 	const struct px_batch_entry *entries;
 	size_t count;

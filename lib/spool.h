@@ -125,6 +125,12 @@ struct px_settled {
 int px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t count, int64_t wall_ms,
     bool told_replaces, struct px_err *err) PX_MUST_CHECK;
 
+/*
+ * Waits until the spool could be written, and writes nothing: for before a post, since what upstream acknowledges must be
+ * settled. -1 as any write would fail.
+ */
+int px_spool_await(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
+
 /* One more attempt for each of ${count} items. */
 int px_spool_count_attempt(struct px_spool *spool, const struct px_batch_entry *entries, size_t count, struct px_err *err)
     PX_MUST_CHECK;

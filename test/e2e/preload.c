@@ -6,6 +6,7 @@
  * Clocks: PX_TEST_WALL_S and PX_TEST_BOOT_S are added to CLOCK_REALTIME and CLOCK_BOOTTIME, as if so much time had passed;
  * PX_TEST_BOOT_ID names a file in the place of the kernel's boot_id, as if it were another boot. Each sleep until a
  * moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept: all clocks go on at once.
+ * So they do for each short pause when PX_TEST_PAUSES is set.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -94,6 +95,15 @@ clock_nanosleep(clockid_t clock, int flags, const struct timespec *at, struct ti
 	(void)snprintf(line, sizeof(line), "%lld\n", ms);
 	append_line(path, line);
 	skipped_ms += ms > 0 ? ms : 0;
+	return 0;
+}
+
+int
+nanosleep(const struct timespec *pause, struct timespec *left)
+{
+	if (getenv("PX_TEST_PAUSES") == NULL)
+		return (int)syscall(SYS_nanosleep, pause, left);
+	skipped_ms += (long long)pause->tv_sec * 1000 + pause->tv_nsec / 1000000 + 1;
 	return 0;
 }
 

@@ -577,6 +577,19 @@ def test_a_spool_that_is_a_folder(enrolled, upstream):
     assert str(enrolled.spool) in result.err and upstream.requests == []
 
 
+@pytest.mark.parametrize("args", [[], ["--now"]], ids=str)
+def test_a_spool_that_another_program_keeps_locked(enrolled, upstream, args):
+    """What upstream took could not be settled: nothing is posted."""
+    if not enrolled.syslog_is_ours:
+        pytest.skip("no C compiler to build the library that passes over the wait")
+    ids = enrolled.record(2)
+    with enrolled.locked():
+        enrolled.flush(*args, env={"PX_TEST_PAUSES": "1"}).ended(STORAGE)
+    assert upstream.requests == []
+    enrolled.flush().ended(0)
+    exactly_once(upstream, ids)
+
+
 def test_a_spool_folder_that_is_missing(enrolled):
     result = enrolled.run(FLUSH, "-c", enrolled.config, "-s", enrolled.folder / "missing" / "spool.db", "--now").ended(STORAGE)
     assert "missing" in result.err and not (enrolled.folder / "missing").exists()
