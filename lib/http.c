@@ -337,6 +337,7 @@ px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply,
 		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
+	exchange.sent_len = sent.len;
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
 	rc = http_read_reply(http, code, &exchange, reply, err);

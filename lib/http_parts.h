@@ -23,6 +23,7 @@ struct px_http {
 /* Where the bytes of one exchange go. */
 struct http_exchange {
 	struct px_buf *body;
+	size_t sent_len;	/* of the request's body */
 	bool body_cut;		/* there was more than ${body} holds */
 	size_t header_bytes;
 	bool headers_ended;	/* the last reply's, by an empty line */

@@ -83,6 +83,18 @@ lengths_agree(const struct px_http *http)
 	return true;
 }
 
+/* Whether a reply that takes what was sent came before all of it was: nobody holds what he has not seen. */
+static bool
+is_hasty(const struct px_http *http, const struct http_exchange *exchange)
+{
+	long status = http_info(http, CURLINFO_RESPONSE_CODE);
+	curl_off_t sent = 0;
+
+	if (status < 200 || status > 299 || curl_easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK)
+		return false;
+	return (size_t)sent < exchange->sent_len;
+}
+
 static void
 read_headers(const struct px_http *http, struct px_reply *reply)
 {
@@ -111,8 +123,9 @@ http_read_reply(const struct px_http *http, CURLcode code, const struct http_exc
 	/* A connection that the watch ended may look as if upstream had. */
 	bool is_whole = !exchange->time_is_up && (code == CURLE_OK || (code == CURLE_WRITE_ERROR && exchange->body_cut));
 
-	if (is_whole && !lengths_agree(http)) {
-		(void)snprintf(reply->error, sizeof(reply->error), "its Content-Length is none, or there are two");
+	if (is_whole && (!lengths_agree(http) || is_hasty(http, exchange))) {
+		(void)snprintf(reply->error, sizeof(reply->error), "%s", lengths_agree(http) ?
+		    "it answers before all is sent" : "its Content-Length is none, or there are two");
 		px_buf_rewind(exchange->body, 0);
 		return 0;
 	}

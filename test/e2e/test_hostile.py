@@ -77,10 +77,11 @@ def log_is_short(outcome):
     assert outcome.result.err.count("\n") < 40 and len(outcome.result.err) < 20000
 
 
-def says(text):
-    def check(outcome):
-        assert text in outcome.result.err
-    return check
+def proxy_was_told(outcome):
+    """The proxy, and in the tunnel nobody."""
+    [request] = outcome.upstream.requests
+    assert request.method == "CONNECT" and request.path == "central.invalid:443"
+    assert request.header("Proxy-Authorization") == "Basic bWU6aHVudGVyMg==" and request.header("Authorization") is None
 
 
 # -- what upstream does to its TLS
@@ -106,6 +107,8 @@ def by_proxy(url):
 ONE_EACH = {"batch": {"max_items": 1}}
 PLAIN = {"upstream": {"compression": "none"}}
 LARGE = {"sections": PLAIN, "events": 24, "size": 60000}
+# More than the kernel takes for a reader who takes nothing (net.ipv4.tcp_wmem).
+HUGE = {"sections": {**PLAIN, "batch": {"max_bytes": "16M"}}, "events": 110, "size": 60000, "reads": (1, 1)}
 
 CASES = [
     # One of each class of status; test_flush_replies.py has the others.
@@ -199,6 +202,12 @@ CASES = [
     case("silent when it had all", LATER, {"hang": True, "commit": True}),
     case("reset while the body comes", LATER, {"early": True, "reset": True}, **LARGE),
     case("no while the body comes", LATER, {"early": True, "status": 503, "headers": {"Connection": "close"}}, **LARGE),
+    case("yes while the body comes, of which it takes nothing", LATER,
+         {"early": True, "raw": OK + "Content-Length: 0\r\n\r\n", "reset": True}, **HUGE),
+    case("yes while the body comes, then silence", LATER,
+         {"early": True, "raw": OK + "Content-Length: 0\r\n\r\n", "hang": True}, **HUGE),
+    case("yes while the body comes, and closes", LATER,
+         {"early": True, "raw": OK + "Connection: close\r\nContent-Length: 0\r\n\r\n"}, **HUGE),
     case("too large while the body comes", CONFIG, {"early": True, "status": 413, "headers": {"Connection": "close"}}, **LARGE),
     case("reads nothing", LATER, {"early": True, "raw": "", "hang": True}),
     case("reads slowly", LATER, reads=(1024, 0.1), check=batches_shrank, **LARGE),
@@ -237,6 +246,8 @@ CASES = [
     case("a proxy that wants credentials, without a tunnel", CONFIG, {"status": 407}, **by_proxy("http://central.invalid")),
     case("a proxy that knows no way", LATER, {"status": 502}, **by_proxy("https://central.invalid")),
     case("a proxy that says nothing", LATER, {"hang": True}, **by_proxy("https://central.invalid")),
+    case("a proxy that is content with our credentials, and closes", LATER, {"raw": "HTTP/1.1 200 Connected\r\n\r\n"},
+         proxy_user=True, check=proxy_was_told, **by_proxy("https://central.invalid")),
     case("a proxy that tunnels to nowhere", LATER, {"raw": "HTTP/1.1 200 Connected\r\n\r\n"}, **by_proxy("https://central.invalid")),
     case("a proxy that tunnels to itself", LATER, {"raw": "HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "hang": True},
          **by_proxy("https://central.invalid")),
@@ -271,6 +282,9 @@ def configure(row, device, upstream, certificates):
         keys["ca_file"] = certificates.ours.certificate
     if "proxy" in row.more:
         keys.update(proxy=upstream.url, allow_http="yes")
+    if "proxy_user" in row.more:
+        keys.update(proxy_user="me", proxy_password_file=device.file("proxy-password", "hunter2\n"),
+                    auth="bearer", token_file=device.file("token", "for-upstream-only\n"))
     sections = row.more.get("sections", {})
     keys.update(sections.get("upstream", {}))
     url = row.more.get("url", lambda upstream: upstream.url)(upstream)

@@ -15,8 +15,8 @@ A reply is a dictionary, every key optional:
     delay_s   wait before the reply
     drip_s    wait after each byte of the reply
     cut_after send that many bytes of the reply, then close
-    hang      true: no reply until the server stops or the client leaves
-    reset     true: no reply, the connection is reset
+    hang      true: nothing until the server stops or the client leaves, or only what is raw
+    reset     true: the connection is reset, where something is raw a tenth of a second behind that
     close     whether to close after the reply; by default only after what was raw or cut
     early     true: the reply goes out once the head of the request has come, whatever of its body is still to come
     endless   text or bytes that follow the reply over and over, until the client leaves
@@ -353,6 +353,9 @@ class Upstream:
         if reply.get("delay_s"):
             stopping.wait(reply["delay_s"])
         if reply.get("reset"):
+            if reply.get("raw"):
+                connection.sendall(data)
+                stopping.wait(0.1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
         if reply.get("drip_s"):
@@ -360,7 +363,7 @@ class Upstream:
                 connection.sendall(data[at:at + 1])
                 if stopping.wait(reply["drip_s"]):
                     return False
-        elif not reply.get("hang"):
+        elif reply.get("raw") or not reply.get("hang"):
             connection.sendall(data)
         while reply.get("endless") and not stopping.is_set():
             connection.sendall(self._bytes(reply["endless"]))
@@ -368,12 +371,12 @@ class Upstream:
             self._drain(connection, stopping)
         return not reply.get("hang")
 
-    @staticmethod
-    def _drain(connection, stopping):
-        """Until the client leaves."""
+    def _drain(self, connection, stopping):
+        """Until the client leaves. Who takes little at once takes nothing here."""
+        watched = select.poll()
+        watched.register(connection, select.POLLRDHUP if self._reads else select.POLLIN)
         while not stopping.is_set():
-            readable, _, _ = select.select([connection], [], [], 0.05)
-            if readable and not connection.recv(65536):
+            if watched.poll(50) and (self._reads or not connection.recv(65536)):
                 break
 
 
