@@ -28,6 +28,7 @@ struct upstream {
 	int denials;			/* so many 401 first */
 	bool breaks_on_empty;		/* an empty batch can't be posted at all */
 	bool times_out;			/* a bad item means no answer in time */
+	uint32_t whims;			/* not 0: the state of its whims, each reply is one */
 	int fails_after;		/* from this post on 429; 0: never */
 	int64_t post_ms;		/* how long a post takes; 0: 10 ms */
 	int64_t retry_after_ms;		/* of a reply that is no 2xx; 0: it asks for nothing */
@@ -77,6 +78,37 @@ hold(struct upstream *upstream, int64_t seq)
 	upstream->held[seq]++;
 }
 
+static uint32_t
+draw(struct upstream *upstream, uint32_t below)
+{
+	upstream->whims ^= upstream->whims << 13;
+	upstream->whims ^= upstream->whims >> 17;
+	upstream->whims ^= upstream->whims << 5;
+	return upstream->whims % below;
+}
+
+/* Anything at all; but it refuses what is bad, and never names a good item. */
+static void
+have_a_whim(struct upstream *upstream, size_t count, struct px_reply *reply)
+{
+	static const int statuses[] = { 200, 200, 200, 200, 200, 200, 204, 302, 401, 404, 408, 413, 415, 429, 500, 503, 0, 0 };
+
+	reply->status = statuses[draw(upstream, sizeof(statuses) / sizeof(statuses[0]))];
+	if (reply->status == 413 && (count == 1 || draw(upstream, 2) == 0))
+		reply->status = 503;
+	if (reply->status == 0) {
+		reply->timed_out = draw(upstream, 2) == 0;
+		(void)snprintf(reply->error, sizeof(reply->error), "a whim");
+	}
+	if (reply->status / 100 == 2 && found_bad)
+		reply->status = draw(upstream, 2) == 0 ? 400 : 422;
+	else if (reply->status == 200 && draw(upstream, 4) == 0) {
+		(void)snprintf(reply->type, sizeof(reply->type), "text/html");
+		px_buf_add_text(&reply->body, "<html>");
+		reply->status = 203;
+	}
+}
+
 static int
 post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err)
 {
@@ -92,7 +124,9 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 		return px_err_set(err, PX_CONFIG, "no way to post");
 	reply->retry_after_ms = -1;
 	reply->status = 200;
-	if (upstream->denials > 0) {
+	if (upstream->whims != 0) {
+		have_a_whim(upstream, count, reply);
+	} else if (upstream->denials > 0) {
 		upstream->denials--;
 		reply->status = 401;
 	} else if (upstream->fails_after != 0 && upstream->posts >= upstream->fails_after) {
@@ -110,7 +144,7 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 	} else if (found_bad) {
 		reply->status = upstream->status_of_bad;
 	}
-	if (reply->status == 200)
+	if (reply->status == 200 || reply->status == 204)
 		(void)each_seq(body, hold, upstream);
 	else if (upstream->retry_after_ms > 0 && reply->status == upstream->status_of_bad)
 		reply->retry_after_ms = upstream->retry_after_ms;
@@ -167,7 +201,8 @@ bench_open(struct bench *bench, int count)
 	the_upstream = &bench->upstream;
 	bench->upstream.now = (struct px_now){ .wall_ms = 1767225600000, .boot_ms = 1000 };
 	bench->upstream.status_of_bad = 400;
-	(void)snprintf(bench->folder, sizeof(bench->folder), "/tmp/test_deliver.XXXXXX");
+	/* In memory: hundreds of items would else wait for the disk. */
+	(void)snprintf(bench->folder, sizeof(bench->folder), "%s/test_deliver.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(bench->folder));
 	(void)snprintf(bench->path, sizeof(bench->path), "%s/spool.db", bench->folder);
 	assert_int_equal(px_spool_create(bench->path, &birth, &bench->err), 0);
@@ -687,6 +722,54 @@ stops_when_its_time_is_over(void **state)
 	bench_close(&bench);
 }
 
+static bool
+note_left(void *arg, const struct px_spool_item *found)
+{
+	bool *left = arg;
+
+	left[found->item.seq] = true;
+	return true;
+}
+
+/*
+ * Whatever upstream does, run after run: what left is held, what is bad is held by nobody, no good item is blamed, and in
+ * the end all of them have arrived.
+ */
+static void
+keeps_its_promises_whatever_comes(void **state)
+{
+	(void)state;
+	for (uint32_t seed = 1; seed <= 24; seed++) {
+		enum { ITEMS = 24 };
+		struct bench bench;
+		int bad = 0;
+
+		bench_open(&bench, ITEMS);
+		bench.upstream.compresses = seed % 2 == 0;
+		bench.upstream.whims = seed * 2654435761U;
+		for (int seq = 1; seq <= ITEMS; seq++) {
+			bench.upstream.bad[seq] = draw(&bench.upstream, 8) == 0;
+			bad += bench.upstream.bad[seq];
+		}
+		for (int run = 0; run < 40; run++) {
+			bool left[ITEMS + 1] = { false };
+
+			(void)bench_run(&bench, 1 + draw(&bench.upstream, ITEMS));
+			assert_int_equal(px_spool_each(bench.spool, note_left, left, &bench.err), 0);
+			for (int seq = 1; seq <= ITEMS; seq++)
+				if (!left[seq] && (bench.upstream.held[seq] == 0 || bench.upstream.bad[seq]))
+					fail_msg("seed %u, run %d: item %d left, held %d times", seed, run, seq, bench.upstream.held[seq]);
+			assert_true(bench_facts(&bench).quarantined <= bad);
+		}
+		bench.upstream.whims = 0;
+		bench.upstream.status_of_bad = 422;
+		(void)bench_run(&bench, ITEMS);
+		assert_int_equal(bench_facts(&bench).acknowledged, ITEMS - bad);
+		assert_int_equal(bench_facts(&bench).quarantined, bad);
+		bench_close(&bench);
+	}
+}
+
 int
 main(void)
 {
@@ -710,6 +793,7 @@ main(void)
 		cmocka_unit_test(isolates_an_item_in_few_runs),
 		cmocka_unit_test(outlives_a_long_outage),
 		cmocka_unit_test(stops_when_its_time_is_over),
+		cmocka_unit_test(keeps_its_promises_whatever_comes),
 		cmocka_unit_test(halves_for_a_long_answer_of_json),
 	};
 
