@@ -10,6 +10,7 @@ from certificates import openssl
 from harness import CONFIG, LATER, WEAK_OPENSSL, exactly_once
 from upstream import Upstream, server_context
 
+
 @pytest.fixture
 def serve():
     servers = []
