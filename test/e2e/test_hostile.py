@@ -4,7 +4,6 @@ A hostile upstream, a row for each thing that it, or what stands in its place, m
 and in little memory with the right status; what left the spool is held upstream; once upstream is well everything arrives.
 """
 import collections
-import concurrent.futures
 import gzip
 import json
 import socket
@@ -19,7 +18,6 @@ from upstream import Upstream, server_context
 
 EVENTS = 3
 ALL = -1                # as many as there are
-AT_ONCE = 6             # cases; most of them wait
 TIMEOUT_S, CONNECT_TIMEOUT_S = 2, 1
 LIMIT_S = 15            # of a run: some requests' time, on a busy machine
 PEAK_KIB = 32 << 10
@@ -320,25 +318,16 @@ def play(row, preload, certificates):
         device.close()
 
 
-@pytest.fixture(scope="module")
-def outcomes(request, preload, certificates):
-    """Those of all cases that are asked for, several at a time since most of them wait."""
-    rows = [item.callspec.params["row"] for item in request.session.items
-            if item.fspath == request.fspath and "row" in getattr(getattr(item, "callspec", None), "params", {})]
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {row.name: pool.submit(play, row, preload, certificates) for row in rows if may_run(row)}
-
-
 def may_run(row):
     return row.more.get("bind") != "::1" or has_ipv6()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("row", CASES, ids=lambda row: row.name.replace(" ", "-"))
-def test_a_hostile_upstream(outcomes, row):
+def test_a_hostile_upstream(preload, certificates, row):
     if not may_run(row):
         pytest.skip("no IPv6 on the loopback interface")
-    outcome = outcomes[row.name].result()
+    outcome = play(row, preload, certificates)
     result = outcome.result.ended(row.status)
     assert result.seconds < LIMIT_S, result
     assert is_sanitized() or 0 < outcome.peak_kib <= PEAK_KIB

@@ -94,7 +94,7 @@ class Request:
 
 
 class Upstream:
-    posted = None   # a list that gets every POST of every upstream, where somebody wants them
+    posted = None   # a list that gets every POST of every upstream that waits for the body, where somebody wants them
 
     def __init__(self, replies=(), default=None, bind="127.0.0.1", port=0, log=None, tls=None, greeting=None, reads=None):
         self.default = default if default is not None else {}
@@ -304,7 +304,7 @@ class Upstream:
                     if item["id"] not in rejected:
                         self.committed.setdefault(item["id"], []).append(item)
             self.requests.append(request)
-            if Upstream.posted is not None and request.method == "POST":
+            if Upstream.posted is not None and request.method == "POST" and not reply.get("early"):
                 Upstream.posted.append(request)
             if self._log is not None:
                 self._log.write(json.dumps(request.as_json(), ensure_ascii=False) + "\n")
