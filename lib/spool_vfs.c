@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SQLite as this process uses it, and its own file layer, less one sync and all rollback journals. Each process that opens the write-ahead log lets SQLite sync the folder with its
- * first commit, in case it has just created the log: a recorder's only commit, so every event would cost two syncs. Where
- * the log already holds something, its name is on disk: px_spool_create put it there, else who wrote first synced the folder
- * in the same commit, and each flush does so once more.
+ * SQLite as this process uses it, and its own file layer, less one sync and all rollback journals. Each process that opens
+ * the write-ahead log lets SQLite sync the folder with its first commit, in case it has just created the log: a recorder's
+ * only commit, so every event would cost two syncs. Where the log holds a frame, its name and the spool's are on disk: who
+ * began the log wrote its header, synced it, synced the folder, and only then wrote frames. A header alone proves nothing:
+ * its writer may have been killed before it synced the folder.
  *
  * A spool never has a rollback journal. One that lies beside it is of another database, and SQLite would write its pages
  * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
@@ -16,6 +17,7 @@
 
 #define READ_TRIES 3
 #define READ_PAUSE_NS 20000000
+#define LOG_HEADER 32		/* https://sqlite.org/fileformat2.html, 4.1 */
 
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
@@ -50,7 +52,7 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 		file->pMethods = NULL;
 		return SQLITE_CANTOPEN;
 	}
-	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > 0)
+	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > LOG_HEADER)
 		flags &= ~SQLITE_OPEN_CREATE;
 	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
 	if (system_methods == NULL && file->pMethods != NULL) {
