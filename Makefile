@@ -25,6 +25,8 @@ STATIC_SQLITE =
 V =
 # for each fuzz target
 FUZZ_SECONDS = 20
+# of drawn faults in make check
+FAULT_SECONDS = 60
 # for the end-to-end tests, as in PYTEST_ARGS='-k overflow'
 PYTEST_ARGS =
 
@@ -101,7 +103,7 @@ make_all_cpus = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all check check-unit check-e2e check-valgrind unit-tests lint headers bench demo fuzz fuzz-targets install \
+.PHONY: all check check-unit check-e2e check-faults check-valgrind faults unit-tests lint headers bench demo fuzz fuzz-targets install \
 	uninstall clean help FORCE
 
 all: $(programs)
@@ -109,7 +111,8 @@ all: $(programs)
 help:
 	@echo 'make              the programs, in $(build)'
 	@echo 'make demo         an alert on its way from Monit to a server on this machine'
-	@echo 'make check        all tests; check-unit, check-e2e and check-valgrind run a part of them'
+	@echo 'make check        all tests; check-unit, check-e2e, check-faults and check-valgrind run a part of them'
+	@echo 'make faults       every fault at every place, an hour or so; make check draws some for FAULT_SECONDS'
 	@echo 'make lint         rules of the source, static analysis, builds with gcc and clang without a warning'
 	@echo 'make bench        how fast the recorder is, how much memory a large flush takes'
 	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'
@@ -174,12 +177,17 @@ fuzz-targets: $(fuzz_targets)
 check:
 	$(need) build check
 	@$(make_all_cpus) all unit-tests
-	@test/tools/run-tests '$(CURDIR)/$(build)' unit e2e
+	@FAULT_SECONDS=$(FAULT_SECONDS) test/tools/run-tests '$(CURDIR)/$(build)' unit e2e faults
 
-check-unit check-e2e check-valgrind: check-%:
+check-unit check-e2e check-faults check-valgrind: check-%:
 	$(need) build check $(filter valgrind,$*)
-	@$(make_all_cpus) $(if $(filter e2e,$*),all,unit-tests)
-	@test/tools/run-tests '$(CURDIR)/$(build)' $*
+	@$(make_all_cpus) $(if $(filter e2e faults,$*),all,unit-tests)
+	@FAULT_SECONDS=$(FAULT_SECONDS) test/tools/run-tests '$(CURDIR)/$(build)' $*
+
+faults:
+	$(need) build check
+	@$(make_all_cpus) all
+	@FAULT_SECONDS= test/tools/run-tests '$(CURDIR)/$(build)' faults
 
 # Stale folders of another compiler are no matter to it: the script builds what it needs.
 lint:

@@ -256,6 +256,25 @@ out:
 	return rc;
 }
 
+/* No memory to make the event: under Monit what can be said of it without goes to syslog, as when nothing can be written. */
+static int
+say_without_memory(const struct px_event *event, struct px_err *err)
+{
+	char document[PX_EVENT_BARE_MAX];
+	char id[PX_ID_MAX];
+	struct px_now made;
+	size_t len;
+
+	px_log(PX_ERROR, "%s", err->text);
+	px_sys_now(&made);
+	if (px_sys_id_v7(id, made.wall_ms, err) == -1)
+		return -1;
+	len = px_event_bare(document, id, made.wall_ms, event->topic, environ);
+	if (px_log_event(id, document, len) == -1)
+		return px_err_set(err, PX_STORAGE, "event %s is lost: there is no memory for it, and no syslog", id);
+	return px_err_set(err, PX_STORAGE, "event %s is in syslog only, and not all of it", id);
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -268,8 +287,10 @@ main(int argc, char *argv[])
 	px_log_open(cli.name, getenv("MONIT_EVENT") != NULL ? PX_LOG_SYSLOG : PX_LOG_STDERR, PX_NOTICE);
 	px_event_init(&event);
 	px_sys_fix_signals();
-	if (px_sys_fix_streams(&err) == -1 || px_event_take_env(&event, environ, &err) == -1)
+	if (px_sys_fix_streams(&err) == -1)
 		return cli_fail(&err);
+	if (px_event_take_env(&event, environ, &err) == -1)
+		request.rc = -1;
 	cli_parse(&cli, argc, argv, &takers, &request);
 	if (request.dry_run)
 		px_log_open(cli.name, PX_LOG_STDERR, PX_NOTICE);
@@ -280,8 +301,11 @@ main(int argc, char *argv[])
 		status = cli_help(&cli);
 	else if (request.version)
 		status = cli_version(&cli);
-	else if (request.rc == -1 || run(&request, &err) == -1)
+	else if (request.rc == -1 || run(&request, &err) == -1) {
+		if (err.code == PX_BUG && getenv("MONIT_EVENT") != NULL && !request.dry_run)
+			(void)say_without_memory(&event, &err);
 		status = cli_fail(&err);
+	}
 	px_event_clear(&event);
 	return status;
 }

@@ -84,4 +84,11 @@ const char *px_event_topic(const struct px_event *event);
  */
 int px_event_write(struct px_event *event, const struct px_now *made, struct px_buf *body, struct px_err *err) PX_MUST_CHECK;
 
+/*
+ * What there is to say of an event where no memory is left to make it: a small document, some texts of it in plain ASCII and
+ * cut at 200 bytes. ${topic} may be NULL. Returns its length. Allocates nothing.
+ */
+#define PX_EVENT_BARE_MAX 2048
+size_t px_event_bare(char out[PX_EVENT_BARE_MAX], const char *id, int64_t wall_ms, const char *topic, char *const env[]);
+
 #endif

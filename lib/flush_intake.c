@@ -21,7 +21,10 @@ take_in_file(void *arg, const struct px_overflow_file *file, bool *stop)
 	struct px_err err;
 
 	if (px_payload_event(file->document, &item, &topic, &body, &err) == -1) {
-		px_log(PX_ERROR, "overflow file '%s' is no event and is set aside: %s", file->name, err.text);
+		if (err.code == PX_BUG)
+			fate = PX_OVERFLOW_KEEP;
+		px_log(PX_ERROR, fate == PX_OVERFLOW_KEEP ? "overflow file '%s' waits for another run: %s" :
+		    "overflow file '%s' is no event and is set aside: %s", file->name, err.text);
 	} else if (px_spool_take_in(run->spool, &item, file->name, file->perhaps_seq, &run->limits, &err) == -1) {
 		px_log(PX_WARNING, "overflow waits for another run: %s", err.text);
 		fate = PX_OVERFLOW_KEEP;

@@ -289,8 +289,8 @@ read_open_file(int fd, struct px_buf *out)
 	while (got > 0) {
 		char *room = px_buf_reserve(out, PX_EVENT_MAX / 4);
 
-		if (room == NULL)
-			return READ_BROKEN;
+		if (room == NULL)	/* it grew under us, or there is no memory */
+			return out->len + PX_EVENT_MAX / 4 > out->max ? READ_BROKEN : READ_FAILED;
 		got = read(fd, room, PX_EVENT_MAX / 4);
 		if (got == -1 && errno == EINTR)
 			got = 1;

@@ -42,15 +42,30 @@ is_tame(struct px_slice text)
 	return true;
 }
 
+/* cJSON does not tell a document that is none from one that there is no memory for. */
+static bool out_of_memory;
+
+static void *
+allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	out_of_memory = out_of_memory || memory == NULL;
+	return memory;
+}
+
 /* The one JSON document that ${text} is, to be freed by cJSON_Delete; NULL when it is not one. */
 static cJSON *
 parse(struct px_slice text)
 {
+	cJSON_Hooks hooks = { .malloc_fn = allocate, .free_fn = free };
 	const char *end = NULL;
 	cJSON *document;
 
+	out_of_memory = false;
 	if (text.len == 0 || !is_tame(text))
 		return NULL;
+	cJSON_InitHooks(&hooks);
 	document = cJSON_ParseWithLengthOpts(text.ptr, text.len, &end, 0);
 	if (document == NULL)
 		return NULL;
@@ -378,6 +393,8 @@ take_members(const cJSON *event, struct px_buf *topic, struct px_err *err)
 	if (text == NULL)
 		return px_err_set(err, PX_STORAGE, "its topic is no text");
 	px_buf_add_text(topic, text);
+	if (topic->failed && strlen(text) <= topic->max)
+		return px_err_set(err, PX_BUG, "no memory to read it");
 	if (topic->failed)
 		return px_err_set(err, PX_STORAGE, "its topic has more than %zu bytes", topic->max);
 	return 0;
@@ -390,6 +407,7 @@ is_utf8(struct px_slice text)
 	bool same;
 
 	px_text_clean(&clean, text.ptr, text.len);
+	out_of_memory = clean.failed;		/* cleaned it is three times as long at most */
 	same = !clean.failed && clean.len == text.len && memcmp(px_buf_text(&clean), text.ptr, text.len) == 0;
 	px_buf_clear(&clean);
 	return same;
@@ -409,7 +427,8 @@ px_payload_event(struct px_slice document, struct px_item *item, struct px_buf *
 		return -1;
 	event = is_utf8(text) ? parse(text) : NULL;
 	if (event == NULL) {
-		(void)px_err_set(err, PX_STORAGE, "it is not one JSON document in UTF-8");
+		(void)px_err_set(err, out_of_memory ? PX_BUG : PX_STORAGE, out_of_memory ? "no memory to read it" :
+		    "it is not one JSON document in UTF-8");
 		goto out;
 	}
 	if (take_members(event, topic, err) == -1)
@@ -417,7 +436,8 @@ px_payload_event(struct px_slice document, struct px_item *item, struct px_buf *
 	px_buf_add_byte(body, '{');
 	px_buf_add(body, text.ptr + BODY_AT, text.len - BODY_AT);
 	if (body->failed) {
-		(void)px_err_set(err, PX_STORAGE, "it has more than %zu bytes, or there is no memory", body->max);
+		/* By its length it fits. */
+		(void)px_err_set(err, PX_BUG, "no memory to read it");
 		goto out;
 	}
 	item->topic = (struct px_slice){ px_buf_text(topic), topic->len };

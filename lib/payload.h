@@ -38,7 +38,7 @@ int px_payload_token(struct px_slice printed, int64_t now_s, struct px_buf *toke
 /*
  * The item in an event document without seq, as overflow files and dry runs have it: id, time and topic are read, ${body}
  * is made of the rest, unchanged bytes. ${item}'s slices point into ${body} and ${topic}. -1 with PX_STORAGE and what is
- * wrong with it.
+ * wrong with it, or with PX_BUG for want of memory, which says nothing about it.
  */
 int px_payload_event(struct px_slice document, struct px_item *item, struct px_buf *topic, struct px_buf *body,
     struct px_err *err) PX_MUST_CHECK;

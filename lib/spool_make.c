@@ -190,6 +190,18 @@ link_into_place(const char *from, const char *path, struct px_err *err)
 	return px_err_set_errno(err, PX_STORAGE, errno, "cannot create spool '%s'", path);
 }
 
+/* A name that can't be looked up for another reason than that it is not there may well be there. */
+static int
+exists(const char *path, bool *there, struct px_err *err)
+{
+	struct stat status;
+
+	*there = lstat(path, &status) == 0;
+	if (!*there && errno != ENOENT)
+		return px_err_set_errno(err, PX_STORAGE, errno, "cannot look for '%s'", path);
+	return 0;
+}
+
 static int
 lock_folder(int fd)
 {
@@ -212,7 +224,7 @@ place_beside_orphan(const char *from, const char *path, const char *log, struct 
 {
 	int fd = open_folder(path, err);
 	char name[PATH_MAX];
-	struct stat status;
+	bool there;
 	int rc = -1;
 
 	if (fd == -1)
@@ -221,7 +233,9 @@ place_beside_orphan(const char *from, const char *path, const char *log, struct 
 		(void)px_err_set(err, PX_STORAGE, "cannot create spool '%s': its folder is locked", path);
 		goto out;
 	}
-	if (lstat(path, &status) == -1) {
+	if (exists(path, &there, err) == -1)
+		goto out;
+	if (!there) {
 		if (px_db_side_path(path, "-wal-orphan", name, err) == -1)
 			goto out;
 		if (rename(log, name) == -1 && errno != ENOENT) {
@@ -255,7 +269,7 @@ px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_
 	struct px_spool *fresh = calloc(1, sizeof(*fresh));
 	char real[PATH_MAX];
 	char log[PATH_MAX];
-	struct stat status;
+	bool has_log;
 	int rc = -1;
 
 	if (fresh == NULL)
@@ -265,9 +279,9 @@ px_spool_create(const char *path, const struct px_spool_birth *birth, struct px_
 		goto out;
 	}
 	if (px_db_side_path(real, "-wal", log, err) == -1 || px_make_begin(fresh, real, SPOOL_NEW_INFIX, birth, err) == -1 ||
-	    px_make_end(fresh, err) == -1)
+	    px_make_end(fresh, err) == -1 || exists(log, &has_log, err) == -1)
 		goto out;
-	rc = lstat(log, &status) == 0 ? place_beside_orphan(fresh->path, real, log, err) : link_into_place(fresh->path, real, err);
+	rc = has_log ? place_beside_orphan(fresh->path, real, log, err) : link_into_place(fresh->path, real, err);
 	(void)unlink(fresh->path);
 	if (rc == 0) {
 		make_log(log);

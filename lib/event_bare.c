@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "event.h"
+
+#define VALUE_BYTES 200
+
+/* Text that ends where it is full. */
+struct line {
+	char *text;
+	size_t len;
+	size_t size;
+};
+
+static void
+add(struct line *line, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > line->size - 1 - line->len)
+		len = line->size - 1 - line->len;
+	memcpy(line->text + line->len, text, len);
+	line->len += len;
+	line->text[line->len] = '\0';
+}
+
+/* What is not plain ASCII becomes '?': cleaning it needs memory. */
+static void
+add_member(struct line *line, const char *before, const char *value)
+{
+	char shown[2 * VALUE_BYTES + 1];
+	size_t len = 0;
+
+	if (value == NULL || value[0] == '\0')
+		return;
+	for (size_t i = 0; value[i] != '\0' && i < VALUE_BYTES; i++) {
+		if (value[i] == '"' || value[i] == '\\')
+			shown[len++] = '\\';
+		shown[len++] = '?';
+		if (value[i] >= ' ' && value[i] <= '~')
+			shown[len - 1] = value[i];
+	}
+	shown[len] = '\0';
+	add(line, before);
+	add(line, shown);
+	add(line, "\"");
+}
+
+static const char *
+value_of(char *const env[], const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *env != NULL; env++)
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+			return *env + len + 1;
+	return NULL;
+}
+
+size_t
+px_event_bare(char out[PX_EVENT_BARE_MAX], const char *id, int64_t wall_ms, const char *topic, char *const env[])
+{
+	struct line line = { .text = out, .size = PX_EVENT_BARE_MAX };
+	const char *service = value_of(env, "MONIT_SERVICE");
+	char time[PX_RFC3339_MAX];
+
+	px_text_time_ms(time, wall_ms);
+	add(&line, "{\"id\":\"");
+	add(&line, id);
+	add(&line, "\",\"time\":\"");
+	add(&line, time);
+	add_member(&line, "\",\"topic\":\"", topic != NULL ? topic : service != NULL && service[0] != '\0' ? service : "unspecified");
+	add_member(&line, ",\"monit\":{\"service\":\"", service != NULL && service[0] != '\0' ? service : "unknown");
+	add_member(&line, ",\"event\":\"", value_of(env, "MONIT_EVENT"));
+	add_member(&line, ",\"description\":\"", value_of(env, "MONIT_DESCRIPTION"));
+	add(&line, "},\"problems\":[\"no memory: this is not all of the event\"]}");
+	return line.len;
+}
