@@ -26,13 +26,11 @@ add(struct line *line, const char *text)
 
 /* What is not plain ASCII becomes '?': cleaning it needs memory. */
 static void
-add_member(struct line *line, const char *before, const char *value)
+add_member(struct line *line, const char *before, const char *name, const char *value)
 {
 	char shown[2 * VALUE_BYTES + 1];
 	size_t len = 0;
 
-	if (value == NULL || value[0] == '\0')
-		return;
 	for (size_t i = 0; value[i] != '\0' && i < VALUE_BYTES; i++) {
 		if (value[i] == '"' || value[i] == '\\')
 			shown[len++] = '\\';
@@ -42,17 +40,21 @@ add_member(struct line *line, const char *before, const char *value)
 	}
 	shown[len] = '\0';
 	add(line, before);
+	add(line, "\"");
+	add(line, name);
+	add(line, "\":\"");
 	add(line, shown);
 	add(line, "\"");
 }
 
+/* NULL where it is not there, or empty. */
 static const char *
 value_of(char *const env[], const char *name)
 {
 	size_t len = strlen(name);
 
 	for (; *env != NULL; env++)
-		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=' && (*env)[len + 1] != '\0')
 			return *env + len + 1;
 	return NULL;
 }
@@ -61,18 +63,32 @@ size_t
 px_event_bare(char out[PX_EVENT_BARE_MAX], const char *id, int64_t wall_ms, const char *topic, char *const env[])
 {
 	struct line line = { .text = out, .size = PX_EVENT_BARE_MAX };
+	static const struct {
+		const char *name;
+		const char *variable;
+	} members[] = {
+		{ "service", "MONIT_SERVICE" },
+		{ "event", "MONIT_EVENT" },
+		{ "description", "MONIT_DESCRIPTION" },
+	};
 	const char *service = value_of(env, "MONIT_SERVICE");
+	const char *before = "\"monit\":{";
 	char time[PX_RFC3339_MAX];
 
 	px_text_time_ms(time, wall_ms);
-	add(&line, "{\"id\":\"");
-	add(&line, id);
-	add(&line, "\",\"time\":\"");
-	add(&line, time);
-	add_member(&line, "\",\"topic\":\"", topic != NULL ? topic : service != NULL && service[0] != '\0' ? service : "unspecified");
-	add_member(&line, ",\"monit\":{\"service\":\"", service != NULL && service[0] != '\0' ? service : "unknown");
-	add_member(&line, ",\"event\":\"", value_of(env, "MONIT_EVENT"));
-	add_member(&line, ",\"description\":\"", value_of(env, "MONIT_DESCRIPTION"));
-	add(&line, "},\"problems\":[\"no memory: this is not all of the event\"]}");
+	add_member(&line, "{", "id", id);
+	add_member(&line, ",", "time", time);
+	add_member(&line, ",", "topic", topic != NULL ? topic : service != NULL ? service : "unspecified");
+	add(&line, ",");
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		const char *value = value_of(env, members[i].variable);
+
+		if (value == NULL)
+			continue;
+		add_member(&line, before, members[i].name, value);
+		before = ",";
+	}
+	add(&line, before[0] == ',' ? "}," : "");
+	add(&line, "\"problems\":[\"no memory: this is not all of the event\"]}");
 	return line.len;
 }

@@ -26,9 +26,14 @@ LASTING = {
 # What happens before main() is the same in all scenes of a program: it is tried at one.
 WITH_START = ("event-warm", "flush-events")
 
-# Of a call that comes more often than this, in a loop that waits or searches, so many are tried.
-MOST = 400
+# Of a call that comes more often than this, in a loop that waits or searches, about so many are tried.
+MOST = 150
 MOST_ALLOCATIONS = 8000
+# And in a scene that takes seconds.
+MOST_OF_SLOW = 20
+
+# A flush whose lock can't be given back waits for itself, as long as for others: that is made shorter.
+HASTE = {"PX_FAULT_HASTE": "10"}
 
 NEVER = frozenset(("execve", "exit_group", "exit", "rt_sigreturn", "vfork"))    # not begun yet, or can't be stopped
 
@@ -84,7 +89,7 @@ def points(scene, calls):
     """The names of all points of a scene that strace tries."""
     for call, most in sorted(calls.most.items()):
         begin = calls.before_main[call] + 1
-        for number in spread(1 if scene.name in WITH_START else begin, most, MOST):
+        for number in spread(1 if scene.name in WITH_START else begin, most, MOST_OF_SLOW if scene.is_slow else MOST):
             early = "early-" if number < begin else ""
             if call not in NEVER:
                 yield "%s:%skill:%s:%d" % (scene.name, early, call, number)
@@ -93,7 +98,7 @@ def points(scene, calls):
                     yield "%s:%s%s:%s:%d" % (scene.name, early, error, call, number)
         for error, names in LASTING.items():
             if call in names:
-                for number in spread(begin, most, MOST):
+                for number in spread(begin, most, MOST_OF_SLOW if scene.is_slow else MOST):
                     yield "%s:%s:%s:%d+" % (scene.name, error, call, number)
 
 
@@ -108,7 +113,8 @@ def allocation_points(bench, scene):
     with scene.around(bench):
         bench.run_scene(scene, env={**scene.env, "PX_FAULT_COUNT": str(output)})
     before, count = max((tuple(map(int, line.split())) for line in output.read_text().splitlines()), key=lambda two: two[1])
-    for number in spread(1 if scene.name in WITH_START else max(1, before), count, MOST_ALLOCATIONS):
+    for number in spread(1 if scene.name in WITH_START else max(1, before), count,
+                         10 * MOST_OF_SLOW if scene.is_slow else MOST_ALLOCATIONS):
         yield "%s:alloc:%d" % (scene.name, number)
         if scene.name in WITH_START:
             yield "%s:alloc:%d+" % (scene.name, number)
@@ -123,6 +129,8 @@ def try_point(bench, scene, kind, *where):
     if kind == "alloc":
         env["PX_FAULT_ALLOC"] = where[0]
     else:
+        if scene.program == "flush" and kind != "kill":
+            env.update(HASTE)
         what = "signal=KILL" if kind == "kill" else "error=" + kind
         before = ["strace", "-f", "-o", "/dev/null", "-e", "trace=" + where[0],
                   "-e", "inject=%s:%s:when=%s" % (where[0], what, where[1])]
@@ -146,4 +154,4 @@ def check(bench, scene, held, ran, kind, early):
     if not scene.damaged:
         bench.check_intact()
     bench.recover(accepted, scene, perhaps, again=1 if scene.program == "event" else 2,
-                  may_stay=scene.damaged and scene.program == "flush" and kind != "kill")
+                  may_stay=scene.renews and kind != "kill")

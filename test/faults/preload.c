@@ -166,6 +166,15 @@ nanosleep(const struct timespec *pause, struct timespec *left)
 	return (int)hurried(pause);
 }
 
+/* SQLite's. */
+int
+usleep(useconds_t us)
+{
+	const struct timespec pause = { us / 1000000, (long)(us % 1000000) * 1000 };
+
+	return nanosleep(&pause, NULL);
+}
+
 int
 clock_gettime(clockid_t clock, struct timespec *at)
 {

@@ -15,7 +15,7 @@ class Scene:
     """A state of the device and a program that is run on it."""
 
     def __init__(self, name, prepare, args=(), around=None, replies=None, may_lose=False, quarantines=False, damaged=False,
-                 owner=None, env=None, delivers=False, **config):
+                 renews=False, owner=None, env=None, is_slow=False, **config):
         self.name = name
         self.program = name.split("-")[0]
         self.prepare = prepare          # of a Bench; returns the markers of what was accepted
@@ -24,9 +24,10 @@ class Scene:
         self.may_lose = may_lose        # bounds push events out
         self.quarantines = quarantines
         self.damaged = damaged          # the spool is not sound to begin with
+        self.renews = renews            # the program puts a new spool in its place; the old one is kept beside it
         self.owner = owner              # of the spool's folder; needs root
         self.env = env or {}
-        self.delivers = delivers        # without a fault all is delivered by the program itself
+        self.is_slow = is_slow          # takes seconds
         self._around = around
         self._config = config
 
@@ -226,21 +227,21 @@ ALL = [
     Scene("event-broken", without_first_page, damaged=True),
     Scene("event-newer", newer, around=no_longer_newer),
     Scene("event-orphan", orphaned_log),
-    Scene("flush-events", events(3), delivers=True),
+    Scene("flush-events", events(3)),
     Scene("flush-first", with_snapshot(0)),
-    Scene("flush-snapshot", with_snapshot(3), delivers=True),
-    Scene("flush-helper", with_snapshot(2), owner=NOBODY, delivers=True),
+    Scene("flush-snapshot", with_snapshot(3)),
+    Scene("flush-helper", with_snapshot(2), owner=NOBODY),
     Scene("flush-overflow", overflow_and_events),
     Scene("flush-twin", overflow_with_twin),
-    Scene("flush-damaged", damaged_mark),
-    Scene("flush-broken", without_first_page, damaged=True),
-    Scene("flush-garbage", garbage, damaged=True),
-    Scene("flush-halves", events(4), replies=one_at_a_time, delivers=True),
+    Scene("flush-damaged", damaged_mark, renews=True),
+    Scene("flush-broken", without_first_page, damaged=True, renews=True),
+    Scene("flush-garbage", garbage, damaged=True, renews=True, is_slow=True),
+    Scene("flush-halves", events(4), replies=one_at_a_time),
     Scene("flush-quarantines", events(3), replies=rejects_second, quarantines=True),
     Scene("flush-fails", events(2), replies=unavailable),
     Scene("flush-unconfirmed", events(2), replies=no_reply),
     Scene("flush-nothing", nothing),
-    Scene("flush-backlog", backlog, delivers=True, batch={"max_items": 20}),
+    Scene("flush-backlog", backlog, batch={"max_items": 20}),
     Scene("flush-excess", excess, may_lose=True),
 ]
 

@@ -665,6 +665,36 @@ a_full_buffer_is_an_error(void **state)
 	px_event_clear(&event);
 }
 
+static void
+a_bare_event_is_small_and_plain(void **state)
+{
+	static char topic[] = "a \"topic\" \\ of \xc3\xa4 and \n";
+	static char long_text[3000] = "MONIT_DESCRIPTION=";
+	static char service[] = "MONIT_SERVICE=vm";
+	static char other[] = "MONIT_EVENTS=no";
+	char *const env[] = { other, service, long_text, NULL };
+	char *const nothing[] = { NULL };
+	char out[PX_EVENT_BARE_MAX];
+	char expected[PX_EVENT_BARE_MAX];
+	size_t len;
+
+	(void)state;
+	memset(long_text + strlen(long_text), '"', sizeof(long_text) - strlen(long_text) - 1);
+	len = px_event_bare(out, "the-id", made.wall_ms, topic, env);
+	(void)snprintf(expected, sizeof(expected), "{\"id\":\"the-id\",\"time\":\"2026-11-22T14:55:47.123Z\",\"topic\":"
+	    "\"a \\\"topic\\\" \\\\ of ?? and ?\",\"monit\":{\"service\":\"vm\",\"description\":\"");
+	for (int i = 0; i < 200; i++)
+		(void)snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected), "\\\"");
+	(void)snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+	    "\"},\"problems\":[\"no memory: this is not all of the event\"]}");
+	assert_string_equal(out, expected);
+	assert_int_equal(len, strlen(expected));
+
+	(void)px_event_bare(out, "the-id", made.wall_ms, NULL, nothing);
+	assert_string_equal(out, "{\"id\":\"the-id\",\"time\":\"2026-11-22T14:55:47.123Z\",\"topic\":\"unspecified\","
+	    "\"problems\":[\"no memory: this is not all of the event\"]}");
+}
+
 int
 main(void)
 {
@@ -685,6 +715,7 @@ main(void)
 		cmocka_unit_test(writing_again_writes_the_same),
 		cmocka_unit_test(parameters_may_be_added_after_writing),
 		cmocka_unit_test(a_full_buffer_is_an_error),
+		cmocka_unit_test(a_bare_event_is_small_and_plain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
