@@ -31,12 +31,10 @@ add_member(struct line *line, const char *before, const char *name, const char *
 	char shown[2 * VALUE_BYTES + 1];
 	size_t len = 0;
 
-	for (size_t i = 0; value[i] != '\0' && i < VALUE_BYTES; i++) {
-		if (value[i] == '"' || value[i] == '\\')
+	for (const char *at = value; *at != '\0' && at - value < VALUE_BYTES; at++) {
+		if (*at == '"' || *at == '\\')
 			shown[len++] = '\\';
-		shown[len++] = '?';
-		if (value[i] >= ' ' && value[i] <= '~')
-			shown[len - 1] = value[i];
+		shown[len++] = *at >= ' ' && *at <= '~' ? *at : '?';
 	}
 	shown[len] = '\0';
 	add(line, before);

@@ -128,7 +128,7 @@ def try_point(bench, scene, kind, *where):
     kind = kind.removeprefix("early-")
     if kind == "alloc":
         env["PX_FAULT_ALLOC"] = where[0]
-    else:
+    elif kind != "plain":
         if scene.program == "flush" and kind != "kill":
             env.update(HASTE)
         what = "signal=KILL" if kind == "kill" else "error=" + kind
@@ -142,6 +142,9 @@ def try_point(bench, scene, kind, *where):
 
 def check(bench, scene, held, ran, kind, early):
     """What must hold however the program ended; before its main() it may end as the loader likes, but not with 0."""
+    if kind == "plain" and (ran.status != scene.status or scene.says not in ran.said + bench.syslog.text):
+        raise Wrong("it ended with %s, not with %s and '%s': %s\n%s" % (ran.status, scene.status, scene.says, ran.said,
+                                                                       bench.syslog.text))
     if not early and ran.status not in STATUSES[scene.program] and not (ran.was_killed and kind == "kill"):
         raise Wrong("it ended with %s: %s\n%s" % (ran.status, ran.said, bench.syslog.text))
     accepted = list(held)

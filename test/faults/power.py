@@ -8,14 +8,16 @@ any order: POSIX promises no more. So the folder is built as it may stand there 
     a name, or that it is gone     is on disk once its folder was synced; a sync of the file is not enough
     a write                        may be torn at each 512 bytes
 """
+import collections
 import os
 import random
+import re
 import shutil
 
 import scenes
 from bench import Wrong
 
-KINDS = ("power", "killed")
+KINDS = ("power", "killed", "seen")
 SECTOR = 512
 
 # What of the changes that were not synced is on disk after the cut: none or all of each sort, or what chance says.
@@ -242,7 +244,7 @@ def start_log(bench):
     return log
 
 
-def step(bench, scene, marker, log, kill=None):
+def step(bench, scene, marker, log, kill=None, before=()):
     """One program of a chain."""
     def reply(request):
         said = (scene.replies(request) if scene.replies else None) or {}
@@ -254,7 +256,7 @@ def step(bench, scene, marker, log, kill=None):
     if kill is not None:
         env["PX_FAULT_KILL"] = str(kill)
     with scene.around(bench):
-        ran = bench.run_scene(scene, env=env, marker=marker)
+        ran = bench.run_scene(scene, before, env, marker)
     if ran.status == 0 and scene.program == "event":
         with open(log, "a", encoding="utf-8") as out:
             out.write("accepted\t%s\n" % marker)
@@ -294,13 +296,14 @@ def try_cut(bench, scene, disk, held, lines, cut, part, name):
     bench.recover(accepted, scene, perhaps, again=3)
 
 
-def points(bench, name):
-    """The names of all points of a chain."""
+def points(bench, name, traces):
+    """The names of all points of a chain; ${traces}: strace may be used."""
     if name == KILLED:
         return list(killed_points(bench))
     _, _, lines = run_chain(bench, CHAINS[name])
     cuts = [number for number in range(len(lines) + 1) if number == len(lines) or is_change(lines[number])]
-    return ["%s:power:%d:%s" % (name, cut, part) for cut in cuts for part in PARTS]
+    seen = ["%s:seen:1" % name] if traces else []
+    return seen + ["%s:power:%d:%s" % (name, cut, part) for cut in cuts for part in PARTS]
 
 
 def try_point(bench, name, kind, *where):
@@ -308,9 +311,39 @@ def try_point(bench, name, kind, *where):
         try_killed(bench, *where)
         return
     chain = CHAINS[name]
+    if kind == "seen":
+        compare_with_strace(bench, chain)
+        return
     disk, held, lines = run_chain(bench, chain)
     cut, part = int(where[0]), where[1]
     try_cut(bench, scene_of(chain.base), disk, held, lines, min(cut, len(lines)), part, ":".join((name, *where)))
+
+
+# -- whether the log holds all that happens
+
+WORDS = {"pwrite64": "write", "write": "write", "ftruncate": "truncate", "fallocate": "grow", "fsync": "sync", "fdatasync": "sync",
+         "link": "link", "linkat": "link", "rename": "rename", "renameat": "rename", "renameat2": "rename", "unlink": "unlink",
+         "unlinkat": "unlink", "mkdir": "folder", "mkdirat": "folder"}
+
+
+def compare_with_strace(bench, chain):
+    """Every call that strace sees on the spool's folder must be in the log: one that is not would never be cut off."""
+    bench.set_up(scene_of(chain.base))
+    log = start_log(bench)
+    trace = bench.folder / "trace"
+    for number, name in enumerate(chain.steps):
+        before = log.read_text().splitlines()
+        step(bench, scene_of(name), "step-%d" % number, log, before=("strace", "-f", "-y", "-o", str(trace), "-e",
+                                                                     "trace=" + ",".join(WORDS)))
+        logged = collections.Counter(line.split("\t")[0] for line in log.read_text().splitlines()[len(before):])
+        seen = collections.Counter()
+        for line in trace.read_text(errors="replace").splitlines():
+            found = re.match(r"\d+ +(\w+)\(", line)
+            if found and str(bench.spool_folder) in line and " = -1 " not in line:
+                seen[WORDS[found.group(1)]] += 1
+        for word in set(WORDS.values()):
+            if seen[word] != logged[word]:
+                raise Wrong("%s: strace saw '%s' %d times, the log has it %d times" % (name, word, seen[word], logged[word]))
 
 
 # -- killed, killed again, then a power cut

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 
-from bench import STATUS_TEXT
+from bench import STATUS_TEXT, harness
 
 NOBODY = 65534
 
@@ -15,7 +15,7 @@ class Scene:
     """A state of the device and a program that is run on it."""
 
     def __init__(self, name, prepare, args=(), around=None, replies=None, may_lose=False, quarantines=False, damaged=False,
-                 renews=False, owner=None, env=None, is_slow=False, **config):
+                 renews=False, owner=None, env=None, is_slow=False, status=0, says="", **config):
         self.name = name
         self.program = name.split("-")[0]
         self.prepare = prepare          # of a Bench; returns the markers of what was accepted
@@ -28,6 +28,8 @@ class Scene:
         self.owner = owner              # of the spool's folder; needs root
         self.env = env or {}
         self.is_slow = is_slow          # takes seconds
+        self.status = status            # without a fault
+        self.says = says                # without a fault, in the log
         self._around = around
         self._config = config
 
@@ -225,7 +227,8 @@ ALL = [
     Scene("event-overflow", overflow_and_events, around=obstructed),
     Scene("event-garbage", garbage, damaged=True),
     Scene("event-broken", without_first_page, damaged=True),
-    Scene("event-newer", newer, around=no_longer_newer),
+    Scene("event-newer", newer, around=no_longer_newer,
+          says="it was made by a newer px-status (version 2, this one knows 1)"),
     Scene("event-orphan", orphaned_log),
     Scene("flush-events", events(3)),
     Scene("flush-first", with_snapshot(0)),
@@ -238,8 +241,10 @@ ALL = [
     Scene("flush-garbage", garbage, damaged=True, renews=True, is_slow=True),
     Scene("flush-halves", events(4), replies=one_at_a_time),
     Scene("flush-quarantines", events(3), replies=rejects_second, quarantines=True),
-    Scene("flush-fails", events(2), replies=unavailable),
-    Scene("flush-unconfirmed", events(2), replies=no_reply),
+    Scene("flush-fails", events(2), replies=unavailable, status=harness.LATER),
+    Scene("flush-unconfirmed", events(2), replies=no_reply, status=harness.LATER),
+    Scene("flush-newer", newer, around=no_longer_newer, status=harness.STORAGE,
+          says="it was made by a newer px-status (version 2, this one knows 1)"),
     Scene("flush-nothing", nothing),
     Scene("flush-backlog", backlog, batch={"max_items": 20}),
     Scene("flush-excess", excess, may_lose=True),
