@@ -32,7 +32,8 @@ def build_library(folder):
     if compiler is None:
         return None
     library = folder / "faults.so"
-    subprocess.run([compiler, "-std=c17", "-O1", "-U_FORTIFY_SOURCE", "-fno-builtin", "-fPIC", "-shared", "-o", library,
+    without = ["-DPX_FAULT_NO_ALLOC"] if harness.is_sanitized() else []
+    subprocess.run([compiler, "-std=c17", "-O1", "-U_FORTIFY_SOURCE", "-fno-builtin", "-fPIC", "-shared", *without, "-o", library,
                     HERE / "preload.c"], check=True)
     return library
 

@@ -302,7 +302,9 @@ def points(bench, name, traces):
         return list(killed_points(bench))
     _, _, lines = run_chain(bench, CHAINS[name])
     cuts = [number for number in range(len(lines) + 1) if number == len(lines) or is_change(lines[number])]
-    seen = ["%s:seen:1" % name] if traces else []
+    # A flush may not be dumped, so only root is told what files it has open.
+    may_look = traces and (os.geteuid() == 0 or not any("flush" in step for step in CHAINS[name].steps))
+    seen = ["%s:seen:1" % name] if may_look else []
     return seen + ["%s:power:%d:%s" % (name, cut, part) for cut in cuts for part in PARTS]
 
 

@@ -8,6 +8,8 @@
  *	PX_FAULT_KILL=N		killed before the N-th of these calls
  *	PX_FAULT_HASTE=N	sleeps are N times shorter, and the monotonic clock as much faster
  *
+ * Built with PX_FAULT_NO_ALLOC it knows nothing of allocations.
+ *
  * The calls go to the kernel directly, so whatever the C library has by that name is not needed to make them.
  */
 #define _GNU_SOURCE
@@ -73,7 +75,9 @@ write_count(void)
 	(void)syscall(SYS_close, fd);
 }
 
-/* ---- Allocation. glibc's own, by the names that it has for this. */
+/* ---- Allocation. glibc's own, by the names that it has for this. Sanitizers have one of their own. */
+
+#ifndef PX_FAULT_NO_ALLOC
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -144,6 +148,8 @@ posix_memalign(void **out, size_t alignment, size_t size)
 	*out = found;
 	return 0;
 }
+
+#endif
 
 /* ---- Haste. */
 
