@@ -33,8 +33,8 @@ def build_library(folder):
         return None
     library = folder / "faults.so"
     without = ["-DPX_FAULT_NO_ALLOC"] if harness.is_sanitized() else []
-    subprocess.run([compiler, "-std=c17", "-O1", "-U_FORTIFY_SOURCE", "-fno-builtin", "-fPIC", "-shared", *without, "-o", library,
-                    HERE / "preload.c"], check=True)
+    subprocess.run([compiler, "-std=c17", "-O1", "-U_FORTIFY_SOURCE", "-fno-builtin", "-fPIC", "-shared", *without,
+                    "-o", library, HERE / "preload.c"], check=True)
     return library
 
 

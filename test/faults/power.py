@@ -323,9 +323,11 @@ def try_point(bench, name, kind, *where):
 
 # -- whether the log holds all that happens
 
-WORDS = {"pwrite64": "write", "write": "write", "ftruncate": "truncate", "fallocate": "grow", "fsync": "sync", "fdatasync": "sync",
-         "link": "link", "linkat": "link", "rename": "rename", "renameat": "rename", "renameat2": "rename", "unlink": "unlink",
-         "unlinkat": "unlink", "mkdir": "folder", "mkdirat": "folder"}
+WORDS = {
+    "pwrite64": "write", "write": "write", "ftruncate": "truncate", "fallocate": "grow", "fsync": "sync", "fdatasync": "sync",
+    "link": "link", "linkat": "link", "rename": "rename", "renameat": "rename", "renameat2": "rename", "unlink": "unlink",
+    "unlinkat": "unlink", "mkdir": "folder", "mkdirat": "folder",
+}
 
 
 def compare_with_strace(bench, chain):
@@ -333,10 +335,10 @@ def compare_with_strace(bench, chain):
     bench.set_up(scene_of(chain.base))
     log = start_log(bench)
     trace = bench.folder / "trace"
+    strace = ("strace", "-f", "-y", "-o", str(trace), "-e", "trace=" + ",".join(WORDS))
     for number, name in enumerate(chain.steps):
         before = log.read_text().splitlines()
-        step(bench, scene_of(name), "step-%d" % number, log, before=("strace", "-f", "-y", "-o", str(trace), "-e",
-                                                                     "trace=" + ",".join(WORDS)))
+        step(bench, scene_of(name), "step-%d" % number, log, before=strace)
         logged = collections.Counter(line.split("\t")[0] for line in log.read_text().splitlines()[len(before):])
         seen = collections.Counter()
         for line in trace.read_text(errors="replace").splitlines():
