@@ -32,7 +32,7 @@ struct px_source {
 	int log_fd;		/* owned; -1: none */
 	struct px_bytes file;
 	struct px_bytes log;
-	bool failed;		/* the disk failed to read something of the file */
+	bool failed;		/* something of file or log could not be read, though it is there */
 	size_t start_len;
 	uint8_t start[80 << 10];	/* of the log: what it has before it is emptied */
 };

@@ -66,6 +66,8 @@ px_pages_whole_row(struct px_pages *pages, enum px_table table, uint32_t number,
 	px_buf_add(payload, cell.bytes, cell.local);
 	if (cell.local < cell.payload && !read_chain(pages, cell.overflow, cell.payload - cell.local, payload))
 		return false;
+	if (payload->failed && cell.payload <= payload->max)
+		pages->no_memory = true;
 	return !payload->failed &&
 	    px_row_parse((const uint8_t *)px_buf_text(payload), payload->len, payload->len, px_tables[table].shape, row);
 }

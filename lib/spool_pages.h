@@ -119,6 +119,7 @@ struct px_pages {
 	int64_t chain_pages;		/* that may still be read: chains that end nowhere must not take for ever */
 	uint32_t roots[PX_TABLE_COUNT];
 	bool has_tables;		/* the schema tells them all */
+	bool no_memory;			/* there was none for a row that is there */
 };
 
 /* ${log} NULL: the file alone. -1 only for want of memory. px_pages_close frees; it takes one that is all zero. */

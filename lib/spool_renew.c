@@ -84,8 +84,9 @@ find_log(const struct renewal *renewal, char *log, struct px_err *err)
 	return px_db_side_path(renewal->aside, "-wal", log, err);
 }
 
+/* ${failed}: not all could be read, for another reason than that it is damaged. */
 static int
-build_fresh(struct renewal *renewal, const struct px_spool_birth *birth, struct px_err *err)
+salvage(struct renewal *renewal, const struct px_spool_birth *birth, bool *failed, struct px_err *err)
 {
 	struct px_source source;
 	char log[PATH_MAX];
@@ -99,7 +100,22 @@ build_fresh(struct renewal *renewal, const struct px_spool_birth *birth, struct 
 	/* A disk that reads nothing any more is at fault itself: another run may find it well again. */
 	if (rc == 0 && source.failed && (renewal->carried == 0 || !px_source_is_readable(&source)))
 		rc = px_err_set_errno(err, PX_STORAGE, EIO, "cannot read spool '%s'", renewal->old.name);
+	*failed = source.failed;
 	px_source_close(&source);
+	return rc;
+}
+
+/* What can't be read for once may be read the next time; what can't be read then either is lost. */
+static int
+build_fresh(struct renewal *renewal, const struct px_spool_birth *birth, struct px_err *err)
+{
+	bool failed = false;
+	int rc = salvage(renewal, birth, &failed, err);
+
+	if (failed) {
+		px_make_abandon(&renewal->fresh);
+		rc = salvage(renewal, birth, &failed, err);
+	}
 	return rc == -1 ? -1 : px_make_end(&renewal->fresh, err);
 }
 

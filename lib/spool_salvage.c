@@ -327,6 +327,11 @@ px_salvage(const struct px_source *source, struct px_spool *fresh, int64_t *carr
 	    carry_quarantine(salvage, err) == -1 || carry_identity(salvage, err) == -1 ||
 	    px_room_store(fresh, &salvage->counters, err) == -1)
 		goto out;
+	for (size_t i = 0; i < salvage->view_count; i++)
+		if (salvage->views[i].pages.no_memory) {
+			(void)px_err_set(err, PX_STORAGE, "no memory for an item of a broken spool");
+			goto out;
+		}
 	*carried = salvage->counters.recorded;
 	*log_is_sound = salvage->view_count == 1 && !salvage->views[0].pages.log.is_damaged;
 	rc = 0;

@@ -34,7 +34,7 @@ read_file(void *arg, int64_t offset, void *out, size_t len)
 }
 
 static size_t
-read_descriptor(int fd, int64_t offset, uint8_t *out, size_t len)
+read_descriptor(int fd, int64_t offset, uint8_t *out, size_t len, bool *failed)
 {
 	size_t done = 0;
 	int tries = 0;
@@ -42,8 +42,12 @@ read_descriptor(int fd, int64_t offset, uint8_t *out, size_t len)
 	while (done < len) {
 		ssize_t got = pread(fd, out + done, len - done, offset + (int64_t)done);
 
-		if (got == 0 || (got == -1 && errno != EINTR && ++tries == READ_TRIES))
+		if (got == 0)
 			break;
+		if (got == -1 && errno != EINTR && ++tries == READ_TRIES) {
+			*failed = true;
+			break;
+		}
 		done += got > 0 ? (size_t)got : 0;
 	}
 	return done;
@@ -57,13 +61,13 @@ read_log(void *arg, int64_t offset, void *out, size_t len)
 
 	if (offset + (int64_t)len <= (int64_t)sizeof(source->start)) {
 		if (source->start_len == 0)
-			source->start_len = read_descriptor(source->log_fd, 0, source->start, sizeof(source->start));
+			source->start_len = read_descriptor(source->log_fd, 0, source->start, sizeof(source->start), &source->failed);
 		if (offset + (int64_t)len <= (int64_t)source->start_len) {
 			memcpy(out, source->start + offset, len);
 			return len;
 		}
 	}
-	return read_descriptor(source->log_fd, offset, out, len);
+	return read_descriptor(source->log_fd, offset, out, len, &source->failed);
 }
 
 void
@@ -81,8 +85,14 @@ px_source_open(struct px_source *source, struct px_spool *spool, const char *log
 	    SQLITE_OK && source->sqlite_file != NULL && source->sqlite_file->pMethods != NULL &&
 	    source->sqlite_file->pMethods->xFileSize(source->sqlite_file, &len) == SQLITE_OK)
 		source->file.len = len;
+	else
+		source->failed = true;
 	source->log_fd = open(log_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (source->log_fd != -1 && fstat(source->log_fd, &status) == 0 && S_ISREG(status.st_mode))
+	if (source->log_fd == -1)
+		source->failed = source->failed || errno != ENOENT;
+	else if (fstat(source->log_fd, &status) == -1)
+		source->failed = true;
+	else if (S_ISREG(status.st_mode))
 		source->log.len = status.st_size;
 }
 

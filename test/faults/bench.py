@@ -195,10 +195,10 @@ class Bench(harness.Device):
         return {"id": name, "recorded": recorded, "lost": sum(lost), "lost_events": lost[0], "pending": items[0] - quarantined,
                 "quarantined": quarantined, "dropped": dropped}
 
-    def recover(self, accepted, scene, perhaps=(), again=1, may_stay=False):
+    def recover(self, accepted, scene, perhaps=(), again=1):
         """
         A recorder and a flush without faults. Every event of ${accepted} must then be with upstream, one of ${perhaps} may
-        be, each under one id and not more than ${again} times. ${may_stay}: one may also be in a spool that was set aside.
+        be, each under one id and not more than ${again} times.
         """
         self.upstream.script(default={})
         accepted = [*accepted, self.record("after")]
@@ -212,8 +212,6 @@ class Bench(harness.Device):
         if left:
             raise Wrong("overflow still holds %s" % left)
         may_miss = counters["lost_events"] if scene.may_lose else counters["quarantined"] if scene.quarantines else 0
-        if may_stay and any(".broken-" in path.name for path in self.spool_folder.iterdir()):
-            may_miss = len(accepted)
         self._check_upstream(accepted, perhaps, again, counters, may_miss)
 
     def _check_upstream(self, accepted, perhaps, again, counters, may_miss):

@@ -159,5 +159,4 @@ def check(bench, scene, held, ran, kind, early):
             raise Wrong("it ended with 74, and the event is not in syslog: %s\n%s" % (ran.said, bench.syslog.text))
     if not scene.damaged:
         bench.check_intact()
-    bench.recover(accepted, scene, perhaps, again=1 if scene.program == "event" else 2,
-                  may_stay=scene.renews and kind != "kill")
+    bench.recover(accepted, scene, perhaps, again=1 if scene.program == "event" else 2)

@@ -15,7 +15,7 @@ class Scene:
     """A state of the device and a program that is run on it."""
 
     def __init__(self, name, prepare, args=(), around=None, replies=None, may_lose=False, quarantines=False, damaged=False,
-                 renews=False, owner=None, env=None, is_slow=False, status=0, says="", **config):
+                 owner=None, env=None, is_slow=False, status=0, says="", **config):
         self.name = name
         self.program = name.split("-")[0]
         self.prepare = prepare          # of a Bench; returns the markers of what was accepted
@@ -24,7 +24,6 @@ class Scene:
         self.may_lose = may_lose        # bounds push events out
         self.quarantines = quarantines
         self.damaged = damaged          # the spool is not sound to begin with
-        self.renews = renews            # the program puts a new spool in its place; the old one is kept beside it
         self.owner = owner              # of the spool's folder; needs root
         self.env = env or {}
         self.is_slow = is_slow          # takes seconds
@@ -236,9 +235,9 @@ ALL = [
     Scene("flush-helper", with_snapshot(2), owner=NOBODY),
     Scene("flush-overflow", overflow_and_events),
     Scene("flush-twin", overflow_with_twin),
-    Scene("flush-damaged", damaged_mark, renews=True),
-    Scene("flush-broken", without_first_page, damaged=True, renews=True),
-    Scene("flush-garbage", garbage, damaged=True, renews=True, is_slow=True),
+    Scene("flush-damaged", damaged_mark),
+    Scene("flush-broken", without_first_page, damaged=True),
+    Scene("flush-garbage", garbage, damaged=True, is_slow=True),
     Scene("flush-halves", events(4), replies=one_at_a_time),
     Scene("flush-quarantines", events(3), replies=rejects_second, quarantines=True),
     Scene("flush-fails", events(2), replies=unavailable, status=harness.LATER),
