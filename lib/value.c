@@ -27,7 +27,7 @@ enum shape { AS_NULL, AS_VALUE, AS_ARRAY, AS_OBJECT, AS_SECONDS, AS_TIME, AS_SHA
 
 /*
  * The forms of px-status(7), first match wins. In a pattern a blank stands for none, one or two; {KIND KEY} captures what
- * KIND reads under KEY; <...> may be absent; everything else stands for itself. Blanks may follow a whole value.
+ * KIND reads under KEY; <...> may be absent; everything else stands for itself.
  */
 static const struct form {
 	enum shape shape;
@@ -438,7 +438,7 @@ match(const char *pattern, struct px_slice text, struct captures *captures)
 			text = behind(text, 1);
 		}
 	}
-	return text.len == blanks(text);
+	return text.len == 0;
 }
 
 static int64_t
@@ -598,14 +598,18 @@ px_value_write(struct px_buf *out, struct px_slice label, struct px_slice text, 
 	bool is_string = is_always_string(label);
 	bool typed = !is_string && text.len > 0 && memchr(text.ptr, '\n', text.len) == NULL;
 	struct captures captures = { .count = 0 };
+	struct px_slice form = text;
 
 	if (is_string && px_slice_is(text, "-")) {
 		px_json_null(out, NULL);
 		return;
 	}
+	/* Blanks may follow a whole value. */
+	while (form.len > 0 && form.ptr[form.len - 1] == ' ')
+		form.len--;
 	for (size_t i = 0; typed && i < COUNT(forms); i++) {
 		captures.count = 0;
-		if (match(forms[i].pattern, text, &captures) && write_form(out, forms[i].shape, &captures, offset))
+		if (match(forms[i].pattern, form, &captures) && write_form(out, forms[i].shape, &captures, offset))
 			return;
 	}
 	px_json_slice(out, NULL, text);

@@ -72,7 +72,6 @@ static const struct row form_rows[] = {
 	{ "x", "00.5", "\"00.5\"" },
 	{ "x", "0.10", "0.1" },
 	{ "x", "20 ", "20" },
-	{ "x", "20   ", "\"20   \"" },
 	{ "x", "20\t", "\"20\\t\"" },
 	{ "x", "- ", "null" },
 	{ "x", " ", "\" \"" },
@@ -300,6 +299,10 @@ static const struct row form_rows[] = {
 	{ "x", "20\n30", "\"20\\n30\"" },
 	{ "x", "\"quoted\"\t\xc3\xa9", "\"\\\"quoted\\\"\\t\xc3\xa9\"" },
 	{ "x", " 20", "\" 20\"" },
+	{ "x", "20      ", "20" },
+	{ "x", "1.216 ms to localhost:18080 type TCP/IP protocol HTTP       ",
+	    "{\"milliseconds\":1.216,\"target\":\"localhost:18080\",\"type\":\"TCP/IP\",\"protocol\":\"HTTP\"}" },
+	{ "x", "word      ", "\"word      \"" },
 	{ "x", "3.7 MB extra", "\"3.7 MB extra\"" },
 };
 
