@@ -27,9 +27,12 @@ def append(path, text):
     ("kernel", ["kernel: EXT4-fs error (device sda1): bad", "kernel: [  12.3] Buffer I/O error on dev sdb",
                 "vmunix: [  12.3] Out of memory: Killed process 7 (x)"],
      ["kernel: usb 1-1: new device", "app[1]: I/O error"]),
-    ("services", ["app[1]: I/O error", "app: Connection FAILED."],
+    ("services", ["app[1]: I/O error", "app: Connection FAILED.",
+                  "app: 10 errors", "systemd[1]: Failed to start mdmonitor.service - MD array monitor."],
      ["app: 0 errors", "app: terrors", "kernel: error", "monit[7]: 'x' status failed (1) -- error", "px-status-event[7]: error",
-      "systemd[1]: Failed to start px-status-flush.service - Send.", "ignored[7]: error"])], ids=["kernel", "services"])
+      "systemd[1]: Failed to start px-status-flush.service - Send.", "systemd[1]: monit.service: Failed with result 'exit-code'.",
+      "systemd[1]: Failed to start Send Monit's alerts and status to Central Management.", "ignored[7]: error"])],
+    ids=["kernel", "services"])
 def test_lines_that_count(checks, kind, lines, others):
     log = checks.file("var/log/messages", log_line("kernel: EXT4-fs error before") + log_line("app: error before"))
     checks.run("log-errors", "-i", "ignored.7", kind).ended(0)
