@@ -259,8 +259,9 @@ add_service(struct reader *reader, struct px_monit_service service)
 }
 
 /*
- * Where the label that begins at ${start} ends and its value begins. The first line that has both tells the column of all
- * values. A label as long as the column allows has one blank behind it; a still longer one pushes its value to the right.
+ * Where the label that begins at ${start} ends and its value begins. While the column of values is not known, the first line
+ * that has both tells it. A label as long as the column allows has one blank behind it; a still longer one pushes its value
+ * to the right.
  */
 static void
 split_line(struct reader *reader, struct px_slice line, size_t start, struct px_monit_line *out)
@@ -285,6 +286,16 @@ split_line(struct reader *reader, struct px_slice line, size_t start, struct px_
 	out->value = behind(line, value < line.len ? value : line.len);
 }
 
+static bool
+is_status_line(struct px_slice line)
+{
+	struct px_slice label = line;
+
+	if (label.len > STATUS_LINE_LEN && label.ptr[STATUS_LINE_LEN] == ' ')
+		label.len = STATUS_LINE_LEN;
+	return px_slice_is_nocase(label, "  status");
+}
+
 static int
 add_line(struct reader *reader, struct px_slice line, size_t start)
 {
@@ -292,8 +303,14 @@ add_line(struct reader *reader, struct px_slice line, size_t start)
 	struct px_monit_service *service = &out->services[out->service_count - 1];
 	struct px_monit_line *lines;
 	struct px_monit_line one;
+	size_t column = reader->value_column;
 
+	/* Each service tells it anew, so that texts of two versions may follow each other; a status never begins with a blank. */
+	if (service->status.len == 0 && is_status_line(line))
+		reader->value_column = 0;
 	split_line(reader, line, start, &one);
+	if (reader->value_column == 0)
+		reader->value_column = column;
 	if (px_slice_is_nocase(one.label, "status")) {
 		bool first = service->status.len == 0;
 
@@ -335,16 +352,6 @@ is_stray_output(const struct reader *reader)
 {
 	return reader->open == LINE && reader->blank_lines == 0 &&
 	    px_slice_is_nocase(reader->out->lines[reader->out->line_count - 1].label, "last output");
-}
-
-static bool
-is_status_line(struct px_slice line)
-{
-	struct px_slice label = line;
-
-	if (label.len > STATUS_LINE_LEN && label.ptr[STATUS_LINE_LEN] == ' ')
-		label.len = STATUS_LINE_LEN;
-	return px_slice_is_nocase(label, "  status");
 }
 
 /*

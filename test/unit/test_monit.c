@@ -250,6 +250,11 @@ static const struct {
 	{ "columns up to 5.17", "System 'vm'\n" STATUS_OLD "OK\n  blocks free for non superuser     1 [2 B]\n"
 	    "  last output                       a\n" INDENT_OLD "b\n" INDENT_OLD "  c\n\n",
 	    "System 'vm' ok: OK\nblocks free for non superuser=1 [2 B]\nlast output=a\\x0ab\\x0a  c\n" },
+	{ "columns of both", "System 'vm'\n" STATUS "OK\n  uptime                       3m\n\nProgram 'p'\n" STATUS_OLD "OK\n"
+	    "  last output                       a\n" INDENT_OLD "  b\n\nFile 'f'\n  status\n  uid                               0\n"
+	    "\nFile 'g'\n" STATUS "OK\n" "  uid                          0\n",
+	    "System 'vm' ok: OK\nuptime=3m\nProgram 'p' ok: OK\nlast output=a\\x0a  b\nFile 'f' failed: \nuid=0\nFile 'g' ok: OK\n"
+	    "uid=0\n" },
 	{ "a label longer than its column", "System 'vm'\n" STATUS "OK\n  a label of more than the column 1 GB\n",
 	    "System 'vm' ok: OK\na label of more than the column=1 GB\n" },
 	{ "columns of nobody", "System 'vm'\n  status   OK\n  load average  1\n  cpu      2 3\n",
