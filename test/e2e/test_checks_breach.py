@@ -139,6 +139,40 @@ def test_programs_that_are_not_as_their_package_brought_them(checks, dpkg):
     assert packages() == (0, [])
 
 
+def test_programs_that_others_may_change(checks, dpkg, root):
+    """dpkg does not look at owner and mode."""
+    checks.packages(tool="1")
+    tool = checks.file("usr/bin/tool", mode=0o755)
+    odd = checks.file("usr/lib/x/a\nb.so", mode=0o644)
+    for path, mode in (("usr/bin/suid", 0o4755), ("usr/share/doc", 0o666)):
+        os.chown(checks.file(path, mode=mode), 1, 1)
+        (checks.root / path).chmod(mode)
+    (checks.root / "usr/lib/link").symlink_to("x")
+
+    def packages():
+        result = checks.run("breach", "packages")
+        return result.status, result.out.splitlines()[1:]
+
+    assert packages() == (0, [])
+    tool.chmod(0o757)
+    odd.parent.chmod(0o775)
+    os.chown(odd, 1, 2)
+    found = ["/usr/bin/tool: mode -rwxr-xrwx", "/usr/lib/x/a\\x0ab.so: owner 1:2", "/usr/lib/x: mode drwxrwxr-x"]
+    assert packages() == (1, found)
+    os.chown(tool, 1, 0)
+    assert packages() == (2, ["/usr/bin/tool: owner 1:0, mode -rwxr-xrwx", *found[1:]])
+    checks.run("breach", "accept", "packages").ended(0)
+    assert packages() == (0, [])
+    os.chown(tool, 0, 0)
+    assert packages() == (0, [])
+    tool.chmod(0o777)
+    assert packages() == (1, ["/usr/bin/tool: mode -rwxrwxrwx"])
+    for path, mode in (tool, 0o755), (odd.parent, 0o755):
+        path.chmod(mode)
+    os.chown(odd, 0, 0)
+    assert packages() == (0, [])
+
+
 def test_files_that_cannot_be_read(checks, plain_user):
     secret = checks.file("etc/secret", "one", 0)
     checks.run("breach", "files", "/etc").ended(0)
