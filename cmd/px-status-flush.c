@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Takes in overflow, takes a snapshot when one is due, posts what the spool holds. See px-status-flush(8). */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +243,17 @@ become_spool_owner(const struct request *request, const char *spool_path, struct
 	return cli_become_spool_owner(spool_path, &changed, err);
 }
 
+/* Where it belongs to somebody else, what recorders put there is his flush's to take in. */
+static bool
+may_use_default_place(void)
+{
+	char folder[PATH_MAX];
+	struct px_err ignored;
+
+	return px_sys_folder_of(PX_CONFIG_DEFAULT_SPOOL, folder, sizeof(folder), &ignored) == 0 &&
+	    access(folder, R_OK | W_OK | X_OK) == 0;
+}
+
 static int
 run(const struct request *request, struct px_err *err)
 {
@@ -264,7 +276,6 @@ run(const struct request *request, struct px_err *err)
 	job.takes_snapshot = !request->no_snapshot;
 	job.store = (struct px_record_job){ config.spool.path, { config.spool.max_items, config.spool.max_bytes }, SPOOL_WAIT_MS,
 		give_birth, &device };
-	job.fallback_spool = request->spool == NULL ? PX_CONFIG_DEFAULT_SPOOL : NULL;
 	job.ask = link_ask_monit;
 	job.ask_arg = &link;
 	if (link_open(&link, &config, &device, !request->dry_run && device.url[0] != '\0',
@@ -281,6 +292,8 @@ run(const struct request *request, struct px_err *err)
 		status = cli_fail(err);
 		goto out;
 	}
+	if (request->spool == NULL && may_use_default_place())
+		job.fallback_spool = PX_CONFIG_DEFAULT_SPOOL;
 	job.upstream = device.url[0] != '\0' ? &link.upstream : NULL;
 	status = request->dry_run ? dry_run(&job, err) : flush(request, &job, err);
 out:

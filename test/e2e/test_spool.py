@@ -2,13 +2,14 @@
 """What the spool promises: bounds and counters, a corrupt and a cloned spool."""
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import time
 
 import pytest
 
-from harness import EVENT, LATER, STATUS, USAGE, UUID, exactly_once
+from harness import EVENT, FLUSH, LATER, STATUS, USAGE, UUID, exactly_once
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
@@ -186,3 +187,17 @@ def test_the_same_item_named_twice(enrolled):
     enrolled.record(2)
     enrolled.status("drop", "1", "1").ended(USAGE)
     assert enrolled.stats()["pending"] == 2
+
+
+def test_the_default_place_of_somebody_else(device, upstream, syslog, root):
+    """A flush of a plain user, with a spool of his own, says nothing of a default place that he may not look into."""
+    in_namespace = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /var/lib && mkdir -m 700 /var/lib/px-status && exec setpriv "
+                    '--reuid nobody --regid nogroup --clear-groups "$@"', "sh"]
+    if device.run(*in_namespace, "true").status != 0:
+        pytest.skip("no mount namespace to be had")
+    device.configure(upstream)
+    ids = device.record(1)
+    for path in (device.config, device.spool_folder, *device.spool_folder.iterdir()):
+        shutil.chown(path, "nobody", "nogroup")
+    device.run(*in_namespace, FLUSH, "-c", device.config).ended(0)
+    assert list(upstream.committed) == ids and syslog.text == ""
