@@ -219,6 +219,27 @@ work(struct flush_run *run, struct px_flush_result *result, struct px_err *err)
 	return rc;
 }
 
+/* Overflow that found no room: what was delivered may have made some, again and again. */
+static int
+work_for_overflow(struct flush_run *run, struct px_flush_result *result, struct px_err *err)
+{
+	struct px_flush_result before = { .acknowledged = 0 };
+	int rc = 0;
+
+	while (rc == 0 && run->overflow_waits && result->acknowledged > before.acknowledged) {
+		before = *result;
+		run->overflow_waits = false;
+		run->delivery = (struct px_delivery){ .retry_after_ms = -1 };
+		*result = (struct px_flush_result){ .is_told = false };
+		flush_take_in(run);
+		rc = deliver_when_due(run, result, err);
+		result->acknowledged += before.acknowledged;
+		result->quarantined += before.quarantined;
+		px_spool_tidy(run->spool, &run->limits);
+	}
+	return rc;
+}
+
 int
 px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct px_err *err)
 {
@@ -244,6 +265,8 @@ px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct 
 		result->quarantined += before.quarantined;
 	}
 	px_spool_tidy(run.spool, &run.limits);
+	if (rc == 0 && run.overflow_waits)
+		rc = work_for_overflow(&run, result, err);
 out:
 	px_spool_close(run.spool);
 	return rc;

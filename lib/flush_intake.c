@@ -26,7 +26,8 @@ take_in_file(void *arg, const struct px_overflow_file *file, bool *stop)
 		px_log(PX_ERROR, fate == PX_OVERFLOW_KEEP ? "overflow file '%s' waits for another run: %s" :
 		    "overflow file '%s' is no event and is set aside: %s", file->name, err.text);
 	} else if (px_spool_take_in(run->spool, &item, file->name, file->perhaps_seq, &run->limits, &err) == -1) {
-		px_log(PX_WARNING, "overflow waits for another run: %s", err.text);
+		px_log(PX_WARNING, "overflow waits: %s", err.text);
+		run->overflow_waits = true;
 		fate = PX_OVERFLOW_KEEP;
 		*stop = true;
 	} else {

@@ -13,6 +13,7 @@ struct flush_run {
 	struct px_now began;
 	struct px_spool_history state;
 	struct px_delivery delivery;
+	bool overflow_waits;		/* there was no room for it */
 };
 
 /* How much is left of a timer of the spool; one of another boot becomes one of this. */
@@ -23,7 +24,7 @@ int flush_start_timer(const struct flush_run *run, enum px_spool_timer which, in
 
 /*
  * Takes in the overflow folder's files, and what recorders without a valid path put into the default place. What can't be
- * taken in now waits for another run, and the log says so.
+ * taken in now waits, and the log says so.
  */
 void flush_take_in(struct flush_run *run);
 

@@ -116,6 +116,12 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 		px_db_disconnect(spool);
 		rc = connect_and_check(spool, err);
 	}
+	/* Who only looks can do without that index, for a moment in which others wait. */
+	if (rc == -1 && spool->no_space && use == PX_SPOOL_LOOK) {
+		px_db_disconnect(spool);
+		spool->alone = true;
+		rc = connect_and_check(spool, err);
+	}
 	if (rc == -1)
 		goto out;
 	spool->is_open = true;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAX_BYTES_MIN (INT64_C(1) << 20)
@@ -248,24 +249,45 @@ px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err)
 	    "emptied while another program reads it", spool->name);
 }
 
+/* Half of what is free at most: items need room too. 0 where the file system does not tell. */
+static int64_t
+half_of_free(int fd)
+{
+	struct statvfs found;
+
+	return fstatvfs(fd, &found) == 0 ? (int64_t)(found.f_bavail * found.f_frsize / 2) : 0;
+}
+
+/*
+ * On a disk, or under a quota, that has not that much left it is smaller, and a later flush makes it larger. What is there
+ * is kept: on a full disk it could not be had again.
+ */
 void
 px_room_make_reserve(const char *path, int64_t max_bytes)
 {
-	int64_t bytes = px_room_bounds(max_bytes).reserve_bytes;
+	int64_t wanted = px_room_bounds(max_bytes).reserve_bytes;
+	int64_t have = file_bytes(path, SPOOL_RESERVE_SUFFIX);
+	int64_t bytes;
 	char name[PATH_MAX];
 	struct px_err ignored;
 	int fd;
 
-	if (file_bytes(path, SPOOL_RESERVE_SUFFIX) == bytes ||
-	    px_db_side_path(path, SPOOL_RESERVE_SUFFIX, name, &ignored) == -1)
+	if (have == wanted || px_db_side_path(path, SPOOL_RESERVE_SUFFIX, name, &ignored) == -1)
 		return;
-	(void)unlink(name);
-	if (px_spool_bytes(path) + bytes > max_bytes)
+	if (have > wanted) {
+		(void)unlink(name);
+		have = 0;
+	}
+	if (px_spool_bytes(path) - have + wanted > max_bytes)
 		return;
-	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = open(name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 	if (fd == -1)
 		return;
-	if (posix_fallocate(fd, 0, (off_t)bytes) != 0)
+	bytes = have + half_of_free(fd);
+	for (bytes = bytes < wanted ? bytes : wanted; bytes / SPOOL_PAGE * SPOOL_PAGE > have; bytes /= 2)
+		if (posix_fallocate(fd, 0, (off_t)(bytes / SPOOL_PAGE * SPOOL_PAGE)) == 0)
+			break;
+	if (file_bytes(path, SPOOL_RESERVE_SUFFIX) == 0)
 		(void)unlink(name);
 	(void)close(fd);
 }

@@ -305,14 +305,14 @@ class Device:
     @contextlib.contextmanager
     def obstructed(self):
         """For the time of a with statement a folder stands in the spool's place; quicker than a lock."""
-        hidden = self.spool.with_name("hidden")
-        if self.spool.exists():
-            self.spool.rename(hidden)
-        self.spool.mkdir()
+        spool, hidden = self.spool_folder / self.spool.name, self.spool_folder / "hidden"
+        if spool.exists():
+            spool.rename(hidden)
+        spool.mkdir()
         yield
-        self.spool.rmdir()
+        spool.rmdir()
         if hidden.exists():
-            hidden.rename(self.spool)
+            hidden.rename(spool)
 
 
 class Locked:

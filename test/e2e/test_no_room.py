@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""
+No room: a full disk, a quota, a read-only mount, a limit on the size of files. Each event goes where it is promised to, and
+whatever was accepted arrives once there is an upstream, full disk or not.
+"""
+import collections
+import json
+import re
+import shutil
+
+import pytest
+
+from harness import EVENT, FLUSH, STORAGE, UUID_V7, run
+from room import Room
+
+SIZES = ["200k", "300k", "400k", "600k", "1m", "2m"]
+
+
+@pytest.fixture
+def make_room(preload):
+    made = []
+
+    def make(options):
+        made.append(Room(preload, options))
+        if not made[-1].syslog_is_ours:
+            pytest.skip("no C compiler to build the library that catches syslog")
+        return made[-1]
+
+    yield make
+    for room in made:
+        room.close()
+
+
+def events_of(syslog):
+    """The documents in these lines by their n, each put together from all of its parts."""
+    parts = collections.defaultdict(dict)
+    counts = {}
+    for line in syslog.raw:
+        assert len(line) <= 1024
+        found = re.search(rb"px-status-event.*?: event (%s) (\d+)/(\d+) (.*)" % UUID_V7.encode(), line, re.DOTALL)
+        if found is not None:
+            parts[found[1]][int(found[2])] = found[4].rstrip(b"\0")
+            counts[found[1]] = int(found[3])
+    whole = {}
+    for name, pieces in parts.items():
+        assert sorted(pieces) == list(range(1, counts[name] + 1))
+        document = json.loads(b"".join(pieces[number] for number in sorted(pieces)))
+        assert document["id"].encode() == name
+        whole[int(document["params"]["n"])] = document
+    return whole
+
+
+class Filling:
+    """Records events and keeps account of what was accepted."""
+
+    def __init__(self, device):
+        self.device = device
+        self.accepted, self.refused = [], []
+        self.where = []         # of each in order: "spool", "overflow", "syslog"
+        self._number = 0
+
+    def record(self, size, **more):
+        number = self._number
+        self._number += 1
+        waiting, recorded = len(self.device.overflow_files()), self.recorded()
+        values = ["k%d=%s" % (at, "v" * min(4000, size - at * 4000)) for at in range((size + 3999) // 4000)]
+        result = self.device.try_event("cpu", "n=%d" % number, *values, monit={}, **more)
+        assert result.status in (0, STORAGE), result
+        assert result.seconds < 10
+        (self.accepted if result.status == 0 else self.refused).append(number)
+        if result.status == STORAGE:
+            self.where.append("syslog")
+            assert (len(self.device.overflow_files()), self.recorded()) == (waiting, recorded)
+        else:
+            in_spool = self.recorded() - recorded
+            assert in_spool + len(self.device.overflow_files()) - waiting == 1, result
+            self.where.append("spool" if in_spool else "overflow")
+        return self.where[-1]
+
+    def recorded(self):
+        """Something may stand in the spool's place."""
+        return 0 if (self.device.spool_folder / self.device.spool.name).is_dir() else self.device.stats()["recorded"]
+
+    def until_full(self):
+        while self.device.free_bytes > 150000:
+            self.record(20000)
+        # No more lines than a socket holds that nobody reads meanwhile.
+        for size in (2500, 600):
+            while self.record(size) != "syslog":
+                pass
+
+    def arrived(self, upstream):
+        """Asserts that what was accepted has arrived, each once, and what was refused stands whole in syslog."""
+        counts = collections.Counter(int(item["params"]["n"]) for items in upstream.committed.values() for item in items
+                                     if "params" in item)
+        assert counts == collections.Counter(self.accepted)
+        assert sorted(events_of(self.device.syslog)) == self.refused
+        stats = self.device.stats()
+        assert (stats["pending"], stats["overflow"], stats["lost"]["events"]) == (0, 0, 0)
+        assert self.device.overflow_files() == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_disk_that_fills_up(make_room, upstream, size):
+    """First the spool takes events, then overflow, then syslog; delivery and removal need no room."""
+    device = make_room("mode=755,size=" + size)
+    device.configure(upstream)
+    filling = Filling(device)
+    later = device.spool_folder / "later"
+    later.write_bytes(b"x" * 65536)
+    filling.until_full()
+    assert filling.where[0] == "spool" and filling.where[-1] == "syslog"
+    later.unlink()
+    with device.obstructed():
+        filling.until_full()
+    filling.until_full()
+    log = device.syslog.text
+    assert set(filling.where) == {"spool", "overflow", "syslog"}
+    assert "waits in the overflow folder" in log and "No space left on device" in log and "is in syslog only" in log
+    assert str(device.spool) in log and str(device.mounted / "overflow") in log
+
+    assert device.free_bytes < 20000
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+    assert filling.record(3000) == "spool"
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+def test_a_disk_that_others_fill(make_room, upstream):
+    """The last byte is gone before the flush begins, and stays gone."""
+    device = make_room("mode=755,size=2m")
+    device.configure("http://127.0.0.1:9", batch={"max_items": 5}, snapshot={
+        "enabled": "yes", "source": "command", "command": device.monit_that_prints("Monit 5.33.0 uptime: 3m\n")})
+    filling = Filling(device)
+    for _ in range(60):
+        assert filling.record(3000) == "spool"
+    with device.obstructed():
+        device.event("cpu", "n=1000", monit={})
+    filling.accepted.append(1000)
+    device.fill()
+    assert filling.record(3000) == "syslog"
+    device.configure(upstream, batch={"max_items": 5})
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+    device.fill()
+    device.list()
+
+
+def test_a_disk_that_fills_during_the_flush(make_room, upstream):
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream, batch={"max_items": 5})
+    filling = Filling(device)
+    for _ in range(60):
+        filling.record(3000)
+
+    def reply(_):
+        if not (device.spool_folder / "filler").exists():
+            device.fill()
+        return {}
+
+    upstream.script(reply)
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+    assert len(upstream.requests) == 12
+
+
+def test_a_spool_that_can_not_be_made(make_room, upstream):
+    """Not a byte from the start on; later there is room again."""
+    device = make_room("mode=755,size=400k")
+    device.configure(upstream)
+    device.fill()
+    filling = Filling(device)
+    assert filling.record(600) == "syslog"
+    result = device.flush("--now").ended(STORAGE)
+    assert "disk is full" in result.err and str(device.spool) in result.err
+    device.unfill()
+    assert filling.record(600) == "spool"
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["empty", "in use"])
+def test_a_read_only_mount(make_room, upstream, first):
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream)
+    filling = Filling(device)
+    if not first:
+        filling.record(600)
+    device.remount("ro")
+    assert filling.record(600) == "syslog"
+    assert "Read-only file system" in device.syslog.text
+    result = device.flush("--now").ended(STORAGE)
+    assert "ead-only" in result.err and str(device.spool) in result.err
+    assert len(device.list()) == (0 if first else 1)
+    device.remount("rw")
+    filling.record(600)
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["a new spool", "a warm spool"])
+def test_a_limit_on_the_size_of_files(device, upstream, syslog, first):
+    """ulimit -f, in bytes: neither the recorder nor the flush dies of SIGXFSZ, whatever had room arrives."""
+    if shutil.which("prlimit") is None:
+        pytest.skip("prlimit is needed")
+    device.configure(upstream)
+    filling = Filling(device)
+    if not first:
+        filling.record(600)
+    for limit in (0, 100, 1024, 4096, 9000, 20000, 40000, 100000, 1 << 20):
+        program = ["prlimit", "--fsize=%d" % limit, EVENT]
+        waiting, recorded = len(device.overflow_files()), device.stats()["recorded"]
+        number = 5000 + limit
+        result = device.run(*program, "-c", device.config, "cpu", "n=%d" % number, "k=" + "v" * 3000, monit={})
+        assert result.status in (0, STORAGE), result
+        (filling.accepted if result.status == 0 else filling.refused).append(number)
+        gained = device.stats()["recorded"] - recorded + len(device.overflow_files()) - waiting
+        assert gained == (1 if result.status == 0 else 0)
+    assert filling.refused and len(filling.accepted) >= 4
+    log = syslog.text
+    assert "File too large" in log and "is in syslog only" in log
+    result = run(["prlimit", "--fsize=20000", FLUSH, "-c", device.config, "-s", device.spool, "--now"], device.environment())
+    assert result.status in (0, STORAGE), result
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+QUOTA = "mode=755,size=4m,usrquota,usrquota_block_hardlimit=300k,usrquota_inode_hardlimit=200"
+
+
+def test_a_quota(make_room, upstream):
+    device = make_room(QUOTA)
+    device.configure(upstream)
+    filling = Filling(device)
+    filling.until_full()
+    assert "Disk quota exceeded" in device.syslog.text
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "ftruncate", "fallocate", "openat"])
+def test_what_a_quota_does(device, upstream, syslog, call):
+    """Where no file system with quotas is to be had: each of these calls fails as it does when one is exhausted."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is needed")
+    device.configure(upstream)
+    filling = Filling(device)
+    filling.record(600)
+    device.env["ASAN_OPTIONS"] += ":detect_leaks=0"
+    inject = ["strace", "-qq", "-f", "-o", "/dev/null", "-P", device.spool, "-P", str(device.spool) + "-wal", "-P", str(device.spool) + "-shm", "-e", "trace=" + call, "-e", "inject=%s:error=EDQUOT" % call]
+    result = device.run(*inject, EVENT, "-c", device.config, "cpu", "n=1", "k=v", monit={})
+    if "ptrace" in result.err:
+        pytest.skip("strace may not trace here: " + result.err.strip())
+    result.ended(0)
+    filling.accepted.append(1)
+    device.run(*inject, FLUSH, "-c", device.config, "-s", device.spool, "--now")
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
