@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@
 #define STALE_S 3600
 #define SEQ_DIGITS_MAX 15
 #define BROKEN_TRIES 100
+#define LOCK_WAIT_MS 1000
+#define LOCK_STEP_MS 2
 
 int
 px_overflow_folder(const char *spool_path, char *out, size_t size, struct px_err *err)
@@ -105,6 +108,22 @@ is_temporary(const char *name)
 }
 
 /*
+ * One recorder at a time looks whether there is room and takes it, so that many together stay within the bounds. Nobody
+ * waits for long, though: the folder's owner could hold the lock for ever.
+ */
+static void
+lock_for_a_moment(int fd)
+{
+	for (int waited_ms = 0; waited_ms < LOCK_WAIT_MS && flock(fd, LOCK_EX | LOCK_NB) == -1; waited_ms += LOCK_STEP_MS) {
+		const struct timespec pause = { 0, LOCK_STEP_MS * 1000000L };
+
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+/*
  * Whether another file of ${bytes} fits. All but the two dot entries counts, so that what is set aside or half written
  * is bounded too.
  */
@@ -114,16 +133,17 @@ check_room(int fd, const char *folder, size_t bytes, struct px_err *err)
 	DIR *listing = open_listing(fd);
 	const struct dirent *entry;
 	int64_t total = (int64_t)bytes;
-	int files = 1;
+	int files = 1 - 2;
 
 	if (listing == NULL)
 		return px_err_set_errno(err, PX_STORAGE, errno, "cannot read folder '%s'", folder);
-	while ((entry = readdir(listing)) != NULL && files <= PX_OVERFLOW_MAX_FILES && total <= PX_OVERFLOW_MAX_BYTES) {
+	/* The names first: in a folder that is full of them there is no need to look at each file. */
+	while (readdir(listing) != NULL && files <= PX_OVERFLOW_MAX_FILES)
+		files++;
+	rewinddir(listing);
+	while (files <= PX_OVERFLOW_MAX_FILES && total <= PX_OVERFLOW_MAX_BYTES && (entry = readdir(listing)) != NULL) {
 		struct stat status;
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		files++;
 		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode))
 			total += status.st_size;
 	}
@@ -149,16 +169,31 @@ write_whole(int fd, struct px_slice bytes)
 	return 0;
 }
 
-/* Writes and syncs a new file of that name; none is left when it fails. */
+/* A new file of that length; the descriptor, or -1. */
 static int
-write_file(int folder_fd, const char *name, struct px_slice bytes)
+make_file(int folder_fd, const char *name, size_t bytes)
 {
 	int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int failure = 0;
+	int failure;
 
 	if (fd == -1)
 		return -1;
-	if (fchmod(fd, 0600) == -1 || write_whole(fd, bytes) == -1 || fsync(fd) == -1)
+	if (fchmod(fd, 0600) == 0 && ftruncate(fd, (off_t)bytes) == 0)
+		return fd;
+	failure = errno;
+	(void)close(fd);
+	(void)unlinkat(folder_fd, name, 0);
+	errno = failure;
+	return -1;
+}
+
+/* Writes, syncs and closes it; none of that name is left when it fails. */
+static int
+write_file(int folder_fd, const char *name, int fd, struct px_slice bytes)
+{
+	int failure = 0;
+
+	if (write_whole(fd, bytes) == -1 || fsync(fd) == -1)
 		failure = errno;
 	if (close(fd) == -1 && failure == 0)
 		failure = errno;
@@ -194,11 +229,26 @@ make_folder(const char *folder)
 static int
 put_file(int fd, const char *folder, const char *name, const char *temporary, struct px_slice document, struct px_err *err)
 {
-	if (check_room(fd, folder, document.len, err) == -1)
+	int file = -1;
+	int failure;
+	int rc;
+
+	lock_for_a_moment(fd);
+	rc = check_room(fd, folder, document.len, err);
+	if (rc == 0)
+		file = make_file(fd, temporary, document.len);
+	(void)flock(fd, LOCK_UN);
+	if (rc == -1)
 		return -1;
-	if (write_file(fd, temporary, document) == -1)
+	if (file == -1 || write_file(fd, temporary, file, document) == -1)
 		return px_err_set_errno(err, PX_STORAGE, errno, "cannot write '%s/%s'", folder, temporary);
-	if (renameat(fd, temporary, fd, name) == -1) {
+	/* Who counts meanwhile might see it under neither name. */
+	lock_for_a_moment(fd);
+	rc = renameat(fd, temporary, fd, name);
+	failure = errno;
+	(void)flock(fd, LOCK_UN);
+	errno = failure;
+	if (rc == -1) {
 		(void)px_err_set_errno(err, PX_STORAGE, errno, "cannot rename '%s/%s'", folder, temporary);
 		(void)unlinkat(fd, temporary, 0);
 		return -1;

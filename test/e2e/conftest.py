@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests. The programs are those of the folder PX_BUILD, build/gcc unless given."""
 import importlib.util
+import os
 import pathlib
 import shutil
 import tempfile
@@ -68,6 +69,15 @@ def make_device(preload):
 
 @pytest.fixture
 def device(make_device):
+    return make_device()
+
+
+@pytest.fixture
+def in_memory(monkeypatch, make_device):
+    """A device in memory, for so many recorders or files that they would wait for a disk all the time."""
+    if os.access("/dev/shm", os.W_OK):
+        monkeypatch.setenv("TMPDIR", "/dev/shm")
+        monkeypatch.setattr(tempfile, "tempdir", None)
     return make_device()
 
 

@@ -2,22 +2,12 @@
 """A long outage: 10,000 events wait, and then they are delivered."""
 import os
 import subprocess
-import tempfile
 
 import pytest
 
 from harness import EVENT, is_sanitized
 
 WAITING = 10000
-
-
-@pytest.fixture
-def in_memory(monkeypatch, make_device):
-    """A device in memory, since 10,000 recorders would else wait for the disk 20,000 times."""
-    if os.access("/dev/shm", os.W_OK):
-        monkeypatch.setenv("TMPDIR", "/dev/shm")
-        monkeypatch.setattr(tempfile, "tempdir", None)
-    return make_device()
 
 
 def record_many(device, count):
