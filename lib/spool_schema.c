@@ -79,22 +79,26 @@ is_text(sqlite3_stmt *row, int column, const char *text)
 	return found != NULL && strcmp(found, text) == 0;
 }
 
-/* Counts the tables that are ours, and all that is there. */
+/* Counts the tables that are ours, all that is there, and indexes that others made: they are computed with each change. */
 static int
-look_at_tables(struct px_spool *spool, size_t *ours, size_t *all, struct px_err *err)
+look_at_tables(struct px_spool *spool, size_t *ours, size_t *all, size_t *foreign_indexes, struct px_err *err)
 {
 	sqlite3_stmt *row;
 	int rc;
 
 	*ours = 0;
 	*all = 0;
-	if (px_db_query(spool, &row, err, "SELECT name, sql FROM sqlite_master", "") == -1)
+	*foreign_indexes = 0;
+	if (px_db_query(spool, &row, err, "SELECT name, sql, type FROM sqlite_master", "") == -1)
 		return -1;
 	while ((rc = px_db_step(spool, row, err)) == 1) {
-		++*all;
+		bool is_ours = false;
+
 		for (size_t i = 0; i < SCHEMA_COUNT; i++)
-			if (is_text(row, 0, schema[i].name))
-				*ours += is_text(row, 1, schema[i].sql);
+			is_ours |= is_text(row, 0, schema[i].name) && is_text(row, 1, schema[i].sql);
+		++*all;
+		*ours += is_ours;
+		*foreign_indexes += !is_ours && is_text(row, 2, "index");
 	}
 	return rc;
 }
@@ -126,14 +130,17 @@ px_db_check_schema(struct px_spool *spool, struct px_err *err)
 	int64_t version;
 	size_t ours;
 	size_t all;
+	size_t foreign_indexes;
 
 	if (px_db_number(spool, 0, &version, err, "PRAGMA user_version", "") == -1)
 		return -1;
 	/* An insert finds out by itself what is not there; a flush looks closely. */
 	if (version == SPOOL_VERSION && spool->use == PX_SPOOL_RECORD)
 		return 0;
-	if (look_at_tables(spool, &ours, &all, err) == -1)
+	if (look_at_tables(spool, &ours, &all, &foreign_indexes, err) == -1)
 		return -1;
+	if (version == SPOOL_VERSION && ours == SCHEMA_COUNT && foreign_indexes > 0)
+		return px_err_set(err, PX_CORRUPT, "cannot use spool '%s': somebody made an index in it", spool->name);
 	if (version == SPOOL_VERSION && ours == SCHEMA_COUNT)
 		return 0;
 	if (px_db_number(spool, 0, &application, err, "PRAGMA application_id", "") == -1)

@@ -400,6 +400,49 @@ become(uid_t uid, gid_t gid, struct px_err *err)
 	return 0;
 }
 
+/*
+ * Looks at the folder once, name by name. A link on the way must be root's or the folder's owner's: somebody else's would
+ * lead us to a place of his choice, with the rights of who owns that.
+ */
+static int
+look_at_folder(const char *folder, struct stat *st, struct px_err *err)
+{
+	struct walk walk;
+	char name[NAME_MAX + 2];
+	char at[PATH_MAX + NAME_MAX + 2];
+	char theirs[PATH_MAX + NAME_MAX + 2] = "";
+	uid_t owner = 0;
+
+	if (start_walk(&walk, folder, err) == -1)
+		goto failed;
+	if (lstat("/", st) == -1)
+		return px_err_set_errno(err, PX_STORAGE, errno, "cannot use the folder '%s'", folder);
+	for (next_name(&walk, name); name[0] != '\0'; next_name(&walk, name)) {
+		(void)snprintf(at, sizeof(at), "%s/%s", walk.done, name);
+		if (lstat(at, st) == -1)
+			return px_err_set_errno(err, PX_STORAGE, errno, "cannot use the folder '%s'", folder);
+		if (S_ISLNK(st->st_mode) && st->st_uid != 0) {
+			/* Of several people's links, one is somebody else's, whoever owns the folder. */
+			owner = theirs[0] == '\0' || owner == st->st_uid ? st->st_uid : 0;
+			(void)snprintf(theirs, sizeof(theirs), "%s", at);
+		}
+		if (S_ISLNK(st->st_mode) && follow_link(&walk, at, err) == -1)
+			goto failed;
+		/* Names that the kernel resolves itself: "." and "..". */
+		if (!S_ISLNK(st->st_mode) && snprintf(walk.done, sizeof(walk.done), "%s", at) >= (int)sizeof(walk.done))
+			return px_err_set_errno(err, PX_STORAGE, ENAMETOOLONG, "cannot use the folder '%s'", folder);
+	}
+	if (!S_ISDIR(st->st_mode))
+		return px_err_set_errno(err, PX_STORAGE, ENOTDIR, "cannot use the folder '%s'", folder);
+	if (theirs[0] != '\0' && (owner == 0 || owner != st->st_uid))
+		return px_err_set(err, PX_STORAGE, "cannot use the folder '%s': the link '%s' on its way is neither root's nor the "
+		    "folder's owner's", folder, theirs);
+	return 0;
+failed:
+	err->code = PX_STORAGE;
+	return -1;
+}
+
 int
 px_sys_become_owner(const char *folder, bool *changed, struct px_err *err)
 {
@@ -408,10 +451,8 @@ px_sys_become_owner(const char *folder, bool *changed, struct px_err *err)
 	*changed = false;
 	if (geteuid() != 0)
 		return 0;
-	if (stat(folder, &st) == -1)
-		return px_err_set_errno(err, PX_STORAGE, errno, "cannot use the folder '%s'", folder);
-	if (!S_ISDIR(st.st_mode))
-		return px_err_set_errno(err, PX_STORAGE, ENOTDIR, "cannot use the folder '%s'", folder);
+	if (look_at_folder(folder, &st, err) == -1)
+		return -1;
 	if (st.st_uid == 0)
 		return 0;
 	if (become(st.st_uid, st.st_gid != 0 ? st.st_gid : group_of(st.st_uid), err) == -1)

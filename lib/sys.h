@@ -55,8 +55,8 @@ int px_sys_only_owner_writes(const char *path, uid_t owner, struct px_err *err) 
 /*
  * Run by root: takes the uid and gid of ${folder}'s owner and no other groups, for good (real, effective, saved). A
  * folder of root's, and anybody but root, changes nothing. The folder's group counts unless it is root's; then the
- * owner's from /etc/passwd. ${changed} tells. -1 with PX_STORAGE when ${folder} is not there or no folder, PX_BUG when
- * the change itself fails.
+ * owner's from /etc/passwd. ${changed} tells. -1 with PX_STORAGE when ${folder} is not there, no folder, or behind a
+ * link that is neither root's nor its owner's; PX_BUG when the change itself fails.
  */
 int px_sys_become_owner(const char *folder, bool *changed, struct px_err *err) PX_MUST_CHECK;
 
