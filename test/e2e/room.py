@@ -24,9 +24,9 @@ class Room(harness.Device):
             pytest.skip("%s are needed" % ", ".join(tools))
         self.mounted = self.spool_folder
         if harness.IS_ROOT:
-            unshare, self._enter = ["unshare", "-m"], ["nsenter", "-m"]
+            unshare, self.enter = ["unshare", "-m"], ["nsenter", "-m"]
         else:
-            unshare, self._enter = ["unshare", "-rm"], ["nsenter", "-m", "-U", "--preserve-credentials"]
+            unshare, self.enter = ["unshare", "-rm"], ["nsenter", "-m", "-U", "--preserve-credentials"]
         script = 'mount -t tmpfs -o "$1" none "$2" && echo mounted && exec cat'
         self._holder = subprocess.Popen([*unshare, "/bin/sh", "-c", script, "sh", options, self.mounted], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -34,7 +34,7 @@ class Room(harness.Device):
             why = self._holder.stderr.read().decode("utf-8", "replace").strip()
             self.close()
             pytest.skip("no file system with %s to be had here: %s" % (options, why))
-        self._enter += ["-t", str(self._holder.pid), "--"]
+        self.enter += ["-t", str(self._holder.pid), "--"]
         self.spool_folder = pathlib.Path("/proc/%d/root" % self._holder.pid) / self.mounted.relative_to("/")
         self.overflow = self.spool_folder / "overflow"
 
@@ -48,7 +48,7 @@ class Room(harness.Device):
 
     def run(self, program, *args, prefix=(), monit=None, env=None, **more):
         """${prefix}: words in front of the program, inside of the namespace."""
-        return harness.run([*self._enter, *prefix, program, *args], self.environment(monit, env), **more)
+        return harness.run([*self.enter, *prefix, program, *args], self.environment(monit, env), **more)
 
     def remount(self, options):
         self.run("mount", "-o", "remount," + options, self.mounted).ended(0)
