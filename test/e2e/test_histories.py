@@ -146,7 +146,8 @@ class World:
         self.look_at_requests(False)
 
     def change_rule(self, chance):
-        self.rule = chance.choice(["up", "up", "up", "down", "rejecting", "unprocessable", "small", "denying", "gone", "losing", "resetting"])
+        self.rule = chance.choice(["up", "up", "up", "down", "rejecting", "unprocessable", "small", "denying", "gone", "losing",
+                                   "resetting"])
         self.salt = chance.randrange(4)
 
     def retry(self, chance):
@@ -214,7 +215,8 @@ class World:
             sums = sum(spool[key] for key in ("acknowledged", "pending", "quarantined", "dropped")) + sum(spool["lost"].values())
             must(spool["recorded"] == sums, "the counters of a batch do not add up:", spool)
             for item in request.items:
-                must(item["id"] not in self.confirmed or self.was_damaged, item["id"], "was sent again, though its acknowledgement was seen")
+                must(item["id"] not in self.confirmed or self.was_damaged, item["id"],
+                     "was sent again, though its acknowledgement was seen")
                 self.note(spool["id"], item)
         if is_certain and self.rule not in ("losing", "resetting"):
             for request in self.upstream.requests[self.seen_requests:]:
@@ -232,7 +234,9 @@ class World:
 
     def items(self):
         result = self.device.status("export", env=self.env())
-        must(result.status == 0 or self.is_damaged, "export", result)
+        must(result.status == 0 or self.was_damaged, "export", result)
+        # Damage that no flush has come across yet.
+        self.is_damaged |= result.status != 0
         items = []
         for line in result.out.splitlines() if result.status == 0 else []:
             try:
@@ -243,10 +247,13 @@ class World:
 
     def check(self):
         if self.is_damaged:
-            return
+            return None
         items = self.items()
         result = self.device.status("stats", "--json", env=self.env())
-        must(result.status == 0, "stats", result)
+        must(result.status == 0 or self.was_damaged, "stats", result)
+        self.is_damaged |= result.status != 0
+        if self.is_damaged:
+            return None
         stats = json.loads(result.out)
         lost = stats["lost"]["events"]
         must(stats["recorded"] == stats["acknowledged"] + stats["pending"] + stats["quarantined"] + stats["dropped"] + lost +
@@ -284,6 +291,7 @@ class World:
             self.flush(None)
         must(not self.is_damaged, "two flushes did not mend the spool")
         stats = self.check()
+        must(stats is not None, "a spool that can not be read, after two flushes")
         must((stats["pending"], stats["quarantined"], stats["overflow"]) == (0, 0, 0) or self.was_damaged, "left:", stats)
 
 

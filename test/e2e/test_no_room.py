@@ -248,7 +248,8 @@ def test_what_a_quota_does(device, upstream, syslog, call):
     filling = Filling(device)
     filling.record(600)
     device.env["ASAN_OPTIONS"] += ":detect_leaks=0"
-    inject = ["strace", "-qq", "-f", "-o", "/dev/null", "-P", device.spool, "-P", str(device.spool) + "-wal", "-P", str(device.spool) + "-shm", "-e", "trace=" + call, "-e", "inject=%s:error=EDQUOT" % call]
+    of_files = [word for suffix in ("", "-wal", "-shm") for word in ("-P", str(device.spool) + suffix)]
+    inject = ["strace", "-qq", "-f", "-o", "/dev/null", *of_files, "-e", "trace=" + call, "-e", "inject=%s:error=EDQUOT" % call]
     result = device.run(*inject, EVENT, "-c", device.config, "cpu", "n=1", "k=v", monit={})
     if "ptrace" in result.err:
         pytest.skip("strace may not trace here: " + result.err.strip())

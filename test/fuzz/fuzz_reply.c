@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A reply: body by type, Retry-After and HTTP dates. The first two bytes choose status and type, the rest is the text. */
+/*
+ * A reply: body by type, Retry-After and HTTP dates. The first two bytes choose status and type, the rest is the text; of a
+ * second byte of 128 and more, the text's first line is the type.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -74,6 +77,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		return 0;
 	reply.status = statuses[bytes[0] % (sizeof(statuses) / sizeof(statuses[0]))];
 	(void)snprintf(reply.type, sizeof(reply.type), "%s", types[bytes[1] % (sizeof(types) / sizeof(types[0]))]);
+	if (bytes[1] >= 128) {
+		const uint8_t *end = memchr(bytes + 2, '\n', len - 2);
+		size_t line = end != NULL ? (size_t)(end - (bytes + 2)) : 0;
+
+		(void)snprintf(reply.type, sizeof(reply.type), "%.*s", (int)line, (const char *)bytes + 2);
+	}
 	px_buf_add(&reply.body, bytes + 2, len - 2);
 	read_answer(&reply);
 	read_times((struct px_slice){ (const char *)bytes + 2, len - 2 });
