@@ -57,7 +57,7 @@ read_answer(const struct px_reply *reply)
 	expect_clean(answer.problem, sizeof(answer.problem));
 	for (size_t i = 0; i < answer.rejected_count; i++) {
 		expect_clean(answer.rejected[i].reason, PX_REASON_MAX);
-		expect(answer.rejected[i].id[0] == '\0' || px_id_is_valid(px_slice(answer.rejected[i].id)));
+		expect_clean(answer.rejected[i].id, sizeof(answer.rejected[i].id));
 	}
 	px_verdict(reply, answer.body, &verdict);
 	expect_clean(verdict.reason, sizeof(verdict.reason));
