@@ -51,7 +51,7 @@ class Room(harness.Device):
         return harness.run([*self.enter, *prefix, program, *args], self.environment(monit, env), **more)
 
     def remount(self, options):
-        self.run("mount", "-o", "remount," + options, self.mounted).ended(0)
+        self.run("mount", "-o", "remount,bind," + options, self.mounted).ended(0)
 
     def fill(self):
         """Another program's file takes what is left, to the last byte."""
