@@ -147,6 +147,24 @@ def test_a_disk_that_others_fill(make_room, upstream):
     device.list()
 
 
+def test_a_person_at_a_full_disk(make_room, upstream):
+    """Sees what is there, and may take away."""
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream)
+    for _ in range(5):
+        device.event("cpu", "n=0", "k=" + "v" * 3000)
+    device.fill()
+    assert [item["seq"] for item in device.list()] == [1, 2, 3, 4, 5]
+    assert device.show(2)["topic"] == "cpu" and device.stats()["pending"] == 5
+    assert len(device.status("export").ended(0).out.splitlines()) == 5
+    device.status("health").ended(0)
+    device.status("drop", "2", "3").ended(0)
+    assert [item["seq"] for item in device.list()] == [1, 4, 5]
+    assert device.stats()["dropped"] == 2
+    device.flush("--now").ended(0)
+    assert len(upstream.committed) == 3
+
+
 def test_a_disk_that_fills_during_the_flush(make_room, upstream):
     device = make_room("mode=755,size=2m")
     device.configure(upstream, batch={"max_items": 5})
