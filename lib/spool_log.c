@@ -4,6 +4,7 @@
 
 #include "spool_pages.h"
 
+#define GAP_MAX ((int64_t)64 << 20)	/* bytes: a log of ours is never so long, so nothing of it follows */
 #define HEADER 32
 #define FRAME_HEADER 24
 #define MAGIC 0x377f0682U	/* and one more where checksums are of big-endian words */
@@ -123,6 +124,7 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 {
 	struct chain chain = { .last = SIZE_MAX, .is_lost = !whole };
 	size_t size = FRAME_HEADER + page_size;
+	int64_t last_of_ours = 0;
 	size_t committed = 0;
 	bool gap = !whole;
 
@@ -138,8 +140,11 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 		if (memcmp(chain.salts, frame + 8, sizeof(chain.salts)) != 0) {
 			gap = true;
 			chain.is_lost = true;
+			if (at - last_of_ours > GAP_MAX)
+				break;
 			continue;
 		}
+		last_of_ours = at;
 		is_whole = frame_is_whole(log, &chain, frame, page_size) && page != 0;
 		gap = gap || !is_whole;
 		if (add_frame(log, page, is_whole ? at + FRAME_HEADER : 0, err) == -1)
