@@ -33,8 +33,8 @@ struct px_source {
 	struct px_bytes file;
 	struct px_bytes log;
 	bool failed;		/* something of file or log could not be read, though it is there */
+	uint8_t *start;		/* owned; of the log: what it has before it is emptied. NULL: not read yet */
 	size_t start_len;
-	uint8_t start[80 << 10];	/* of the log: what it has before it is emptied */
 };
 
 /* What can't be opened is empty. ${spool} stays open as long. */

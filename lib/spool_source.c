@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "spool_make.h"
 
 #define READ_TRIES 3		/* of what a disk fails to read */
+#define START_MAX (80 << 10)	/* more than a log has before it is emptied */
 #define CHECK_TRIES 3
 #define CHECK_PAUSE_NS 5000000
 
@@ -58,14 +60,13 @@ static size_t
 read_log(void *arg, int64_t offset, void *out, size_t len)
 {
 	struct px_source *source = arg;
+	size_t start_len = source->log.len < START_MAX ? (size_t)source->log.len : START_MAX;
 
-	if (offset + (int64_t)len <= (int64_t)sizeof(source->start)) {
-		if (source->start_len == 0)
-			source->start_len = read_descriptor(source->log_fd, 0, source->start, sizeof(source->start), &source->failed);
-		if (offset + (int64_t)len <= (int64_t)source->start_len) {
-			memcpy(out, source->start + offset, len);
-			return len;
-		}
+	if (source->start == NULL && (source->start = malloc(start_len)) != NULL)
+		source->start_len = read_descriptor(source->log_fd, 0, source->start, start_len, &source->failed);
+	if (offset + (int64_t)len <= (int64_t)source->start_len) {
+		memcpy(out, source->start + offset, len);
+		return len;
 	}
 	return read_descriptor(source->log_fd, offset, out, len, &source->failed);
 }
@@ -77,6 +78,7 @@ px_source_open(struct px_source *source, struct px_spool *spool, const char *log
 	sqlite3_int64 len = 0;
 
 	source->sqlite_file = NULL;
+	source->start = NULL;
 	source->start_len = 0;
 	source->failed = false;
 	source->file = (struct px_bytes){ read_file, source, 0 };
@@ -110,6 +112,8 @@ px_source_close(struct px_source *source)
 	if (source->log_fd != -1)
 		(void)close(source->log_fd);
 	source->log_fd = -1;
+	free(source->start);
+	source->start = NULL;
 }
 
 static void
