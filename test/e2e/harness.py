@@ -240,6 +240,10 @@ class Device:
     def status(self, *args, **more):
         return self.run(STATUS, "-c", self.config, *args, **more)
 
+    def copy_of(self, program):
+        """For another user, who may not be allowed to look into the folder that it was built in."""
+        return pathlib.Path(shutil.copy(program, self.folder / program.name))
+
     # -- what is in the spool
 
     def list(self, *args):

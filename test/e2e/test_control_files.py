@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import CONFIG, EVENT, MONIT, ROOT, STATUS, run
+from harness import CONFIG, EVENT, FLUSH, MONIT, ROOT, STATUS, run
 
 SNIPPETS = sorted((ROOT / "share" / "monitrc.d").glob("*"))
 PLACES = ("/root/.monitrc", "/etc/monitrc", "/etc/monit/monitrc", "/usr/local/etc/monitrc")
@@ -33,8 +33,8 @@ class Control:
     def name_by(self, option):
         self.device.configure(snapshot={"command": "%s %s -B status" % (self.device.monit_that("exit 1"), option)})
 
-    def check(self, **more):
-        return Lines(self.device.flush("--check", timeout=10, **more))
+    def check(self, flush=FLUSH, **more):
+        return Lines(self.device.run(flush, "-c", self.device.config, "-s", self.device.spool, "--check", timeout=10, **more))
 
 
 class Lines:
@@ -153,7 +153,7 @@ def test_control_files_that_only_root_reads(control, device):
     device.config.chmod(0o644)
     control.main.chmod(0o000)
     more = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    lines = control.check(**more).is_well("monit files", "run --check as root", str(control.main))
+    lines = control.check(device.copy_of(FLUSH), **more).is_well("monit files", "run --check as root", str(control.main))
     assert "monit rules" not in lines.verdicts
     control.name_by("-c /nonexistent/monitrc")
     assert "monit rules" not in control.check().is_well("monit files", "/nonexistent/monitrc").verdicts

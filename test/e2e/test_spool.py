@@ -199,5 +199,5 @@ def test_the_default_place_of_somebody_else(device, upstream, syslog, root):
     ids = device.record(1)
     for path in (device.config, device.spool_folder, *device.spool_folder.iterdir()):
         shutil.chown(path, "nobody", "nogroup")
-    device.run(*in_namespace, FLUSH, "-c", device.config).ended(0)
+    device.run(*in_namespace, device.copy_of(FLUSH), "-c", device.config).ended(0)
     assert list(upstream.committed) == ids and syslog.text == ""
