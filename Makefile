@@ -112,7 +112,7 @@ help:
 	@echo 'make              the programs, in $(build)'
 	@echo 'make demo         an alert on its way from Monit to a server on this machine'
 	@echo 'make check        all tests; check-unit, check-e2e, check-faults and check-valgrind run a part of them'
-	@echo 'make faults       every fault at every place, an hour or so; make check draws some for FAULT_SECONDS'
+	@echo 'make faults       every fault at every place, for hours; make check draws some for FAULT_SECONDS'
 	@echo 'make lint         rules of the source, static analysis, builds with gcc and clang without a warning'
 	@echo 'make bench        how fast the recorder is, how much memory a large flush takes'
 	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'

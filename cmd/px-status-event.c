@@ -297,11 +297,11 @@ main(int argc, char *argv[])
 	/* Under Monit a mistake must not turn an alert into a page of help. */
 	if (event.under_monit && event.mistakes > 0)
 		request.help = request.version = false;
-	if (request.help)
+	if (request.help) {
 		status = cli_help(&cli);
-	else if (request.version)
+	} else if (request.version) {
 		status = cli_version(&cli);
-	else if (request.rc == -1 || run(&request, &err) == -1) {
+	} else if (request.rc == -1 || run(&request, &err) == -1) {
 		if (err.code == PX_BUG && getenv("MONIT_EVENT") != NULL && !request.dry_run)
 			(void)say_without_memory(&event, &err);
 		status = cli_fail(&err);

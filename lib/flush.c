@@ -78,8 +78,8 @@ open_spool(struct flush_run *run, struct px_err *err)
 
 	px_spool_clear(job->store.spool_path, journal, sizeof(journal));
 	if (journal[0] != '\0')
-		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and to remove",
-		    journal);
+		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and "
+		    "to remove", journal);
 	rc = open_and_identify(run, &is_ours, err);
 	if (rc == 0 && is_ours)
 		return 0;

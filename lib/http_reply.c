@@ -118,7 +118,8 @@ read_headers(const struct px_http *http, struct px_reply *reply)
 }
 
 int
-http_read_reply(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, struct px_reply *reply, struct px_err *err)
+http_read_reply(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, struct px_reply *reply,
+    struct px_err *err)
 {
 	/* A connection that the watch ended may look as if upstream had. */
 	bool is_whole = !exchange->time_is_up && (code == CURLE_OK || (code == CURLE_WRITE_ERROR && exchange->body_cut));

@@ -61,7 +61,8 @@ px_record(const struct px_record_job *job, struct px_item *item, struct px_slice
 	*where = PX_STORED_IN_OVERFLOW;
 	px_log(PX_ERROR, "%s", err->text);
 	if (put_in_overflow(job, item, document, err) == 0) {
-		px_log(PX_WARNING, "event %s waits in the overflow folder beside '%s'; the next flush that can open the spool takes it in", item->id, job->spool_path);
+		px_log(PX_WARNING, "event %s waits in the overflow folder beside '%s'; the next flush that can open the spool takes it in",
+		    item->id, job->spool_path);
 		return 0;
 	}
 

@@ -189,10 +189,10 @@ px_db_connect(struct px_spool *spool, struct px_err *err)
 {
 	int result;
 
-	/* secure_delete, on in Debian's SQLite, would write every page that becomes free. */
 	/* https://sqlite.org/wal.html, 6: before the first access, "use of WAL without shared-memory". */
 	if (spool->alone)
 		(void)sqlite3_exec(spool->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
+	/* secure_delete, on in Debian's SQLite, would write every page that becomes free. */
 	result = sqlite3_exec(spool->db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA cell_size_check=ON", NULL, NULL,
 	    NULL);
 	return result == SQLITE_OK ? 0 : px_db_fail(spool, result, "open", err);

@@ -269,7 +269,8 @@ mark_listed(struct px_pages *pages)
 		return;
 	next = px_big_endian(trunk + 32, 4);
 	left = px_big_endian(trunk + 36, 4);
-	while (next != 0 && left > 0 && (pages->marks[next <= pages->count ? next : 0] & PX_PAGE_LISTED) == 0 && px_pages_read(pages, next, trunk)) {
+	while (next != 0 && left > 0 && (pages->marks[next <= pages->count ? next : 0] & PX_PAGE_LISTED) == 0 &&
+	    px_pages_read(pages, next, trunk)) {
 		uint32_t leaves = px_big_endian(trunk + 4, 4);
 
 		pages->marks[next] |= PX_PAGE_LISTED;
