@@ -64,7 +64,7 @@ read_log(void *arg, int64_t offset, void *out, size_t len)
 
 	if (source->start == NULL && (source->start = malloc(start_len)) != NULL)
 		source->start_len = read_descriptor(source->log_fd, 0, source->start, start_len, &source->failed);
-	if (offset + (int64_t)len <= (int64_t)source->start_len) {
+	if (source->start != NULL && offset + (int64_t)len <= (int64_t)source->start_len) {
 		memcpy(out, source->start + offset, len);
 		return len;
 	}

