@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -638,21 +639,28 @@ test_renew_under_a_recorder(void **state)
 	int64_t carried = -1;
 	struct px_item item;
 	pid_t child;
-	int status = -1;
+	int opened[2];
+	char byte;
 
 	(void)state;
 	OK(px_spool_create(path, &birth, &err));
 	fill(12, 300);
-	OK(px_spool_open(&recorder, path, PX_SPOOL_RECORD, 100, &err));
+	assert_int_equal(pipe(opened), 0);
 	child = fork();
 	assert_int_not_equal(child, -1);
 	if (child == 0) {
-		/* Its parent holds the file open, but nothing is going on in it. */
-		_exit(px_spool_renew(path, &second, &now, aside, sizeof(aside), &carried, &err) == -1 && err.code == PX_STORAGE ? 0 : 1);
+		/* It holds the file open, but nothing is going on in it. */
+		if (px_spool_open(&recorder, path, PX_SPOOL_RECORD, 100, &err) == 0 && write(opened[1], "", 1) == 1)
+			(void)pause();
+		_exit(1);
 	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-	px_spool_close(recorder);
+	(void)close(opened[1]);
+	assert_int_equal(read(opened[0], &byte, 1), 1);
+	(void)close(opened[0]);
+	assert_int_equal(px_spool_renew(path, &second, &now, aside, sizeof(aside), &carried, &err), -1);
+	assert_int_equal(err.code, PX_STORAGE);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
 
 	OK(px_spool_open(&recorder, path, PX_SPOOL_RECORD, 100, &err));
 	assert_int_equal(rename(path, beside(".moved")), 0);
