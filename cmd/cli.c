@@ -194,9 +194,9 @@ cli_set_spool(struct px_config *config, const char *path, struct px_err *err)
 {
 	size_t len = strlen(path);
 
-	if (len == 0 || path[len - 1] == '/' || len >= sizeof(config->spool.path))
+	if (len == 0 || path[len - 1] == '/' || len >= PX_CONFIG_TEXT_MAX)
 		return px_err_set(err, PX_USAGE, "--spool names no file");
-	memcpy(config->spool.path, path, len + 1);
+	config->spool.path = path;
 	return 0;
 }
 

@@ -58,7 +58,10 @@ const char *cli_config_file(const char *option);
  */
 int cli_read_config(struct px_config *config, const char *file, const char *spool, struct px_err *err) PX_MUST_CHECK;
 
-/* The spool of the command line in place of the configured one. -1 with PX_USAGE when it can't be a file's name. */
+/*
+ * The spool of the command line, to which ${config} then refers, in place of the configured one. -1 with PX_USAGE when it
+ * can't be a file's name.
+ */
 int cli_set_spool(struct px_config *config, const char *path, struct px_err *err) PX_MUST_CHECK;
 
 /* Takes the identity of the owner of the folder of ${spool_path}. -1 with an error. */

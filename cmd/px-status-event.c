@@ -228,7 +228,7 @@ run(struct request *request, struct px_err *err)
 	struct px_buf body = PX_BUF(PX_EVENT_MAX);
 	struct px_buf document = PX_BUF(PX_EVENT_MAX + PX_ITEM_JOIN_MAX);
 	struct px_item item = { .kind = PX_EVENT };
-	struct px_config config;
+	static struct px_config config;
 	int rc = -1;
 
 	if (!event->under_monit && event->mistakes > 0) {

@@ -211,9 +211,9 @@ static bool
 is_set(const struct reading *reading, const char *section, const char *name)
 {
 	size_t i = px_config_find_key(section, name);
-	const char *at = (const char *)reading->config + px_config_keys[i].offset;
+	char out[32];
 
-	return at[0] != '\0' || (reading->given[i] && !reading->taken[i]);
+	return px_config_print(reading->config, &px_config_keys[i], out, sizeof(out))[0] != '\0' || (reading->given[i] && !reading->taken[i]);
 }
 
 static int
@@ -283,11 +283,11 @@ load(struct px_config *config, const char *file, struct px_buf *content, struct 
 {
 	const char *path = file != NULL ? file : PX_CONFIG_DEFAULT_FILE;
 
-	config->file[0] = '\0';
-	if (strlen(path) >= sizeof(config->file))
-		return px_err_set(err, PX_CONFIG, "the configuration's path is longer than %zu bytes", sizeof(config->file) - 1);
+	config->file = "";
+	if (strlen(path) >= PX_CONFIG_TEXT_MAX)
+		return px_err_set(err, PX_CONFIG, "the configuration's path is longer than %d bytes", PX_CONFIG_TEXT_MAX - 1);
 	if (px_config_read_file(path, content, err) == 0)
-		memcpy(config->file, path, strlen(path) + 1);
+		config->file = path;
 	else if (file != NULL || err->code != PX_ABSENT)
 		return -1;
 	return 0;

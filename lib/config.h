@@ -31,15 +31,15 @@ enum px_compression { PX_COMPRESSION_GZIP, PX_COMPRESSION_NONE };
 
 #define PX_CONFIG_KEYS_MAX 64
 
-/* Texts are "" where nothing is set. */
+/* Texts are "" where nothing is set; they stand in the struct itself, which must stay where it is. */
 struct px_config {
 	struct {
-		char id[PX_CONFIG_TEXT_MAX];
-		char name[PX_CONFIG_TEXT_MAX];
-		char identity_file[PX_CONFIG_TEXT_MAX];
+		const char *id;
+		const char *name;
+		const char *identity_file;
 	} device;
 	struct {
-		char path[PX_CONFIG_TEXT_MAX];
+		const char *path;
 		int64_t max_items;
 		int64_t max_bytes;
 	} spool;
@@ -47,28 +47,28 @@ struct px_config {
 		bool enabled;
 		int64_t interval_ms;
 		int source;			/* enum px_source */
-		char command[PX_CONFIG_TEXT_MAX];
-		char socket[PX_CONFIG_TEXT_MAX];
-		char url[PX_CONFIG_TEXT_MAX];
-		char user[PX_CONFIG_TEXT_MAX];
-		char password_file[PX_CONFIG_TEXT_MAX];
+		const char *command;
+		const char *socket;
+		const char *url;
+		const char *user;
+		const char *password_file;
 		int64_t timeout_ms;
 	} snapshot;
 	struct {
-		char url[PX_CONFIG_TEXT_MAX];
-		char path[PX_CONFIG_TEXT_MAX];
+		const char *url;
+		const char *path;
 		int auth;			/* enum px_auth */
-		char token_file[PX_CONFIG_TEXT_MAX];
-		char token_command[PX_CONFIG_TEXT_MAX];
-		char user[PX_CONFIG_TEXT_MAX];
-		char password_file[PX_CONFIG_TEXT_MAX];
-		char ca_file[PX_CONFIG_TEXT_MAX];
-		char client_cert[PX_CONFIG_TEXT_MAX];
-		char client_key[PX_CONFIG_TEXT_MAX];
-		char pinned_public_key[PX_CONFIG_TEXT_MAX];
-		char proxy[PX_CONFIG_TEXT_MAX];
-		char proxy_user[PX_CONFIG_TEXT_MAX];
-		char proxy_password_file[PX_CONFIG_TEXT_MAX];
+		const char *token_file;
+		const char *token_command;
+		const char *user;
+		const char *password_file;
+		const char *ca_file;
+		const char *client_cert;
+		const char *client_key;
+		const char *pinned_public_key;
+		const char *proxy;
+		const char *proxy_user;
+		const char *proxy_password_file;
 		int64_t timeout_ms;
 		int64_t connect_timeout_ms;
 		int compression;		/* enum px_compression */
@@ -86,8 +86,12 @@ struct px_config {
 		int64_t splay_ms;
 	} schedule;
 
-	char file[PX_CONFIG_TEXT_MAX];		/* the file that was read; "" when the default one is not there */
+	const char *file;			/* the caller's: what was read; "" when the default one is not there */
 	int line_of[PX_CONFIG_KEYS_MAX];	/* by key: its line in ${file}; 0: the default */
+
+	/* What stands in the file, one text behind another. A recorder is quick because it touches little of this. */
+	size_t texts_len;
+	char texts[PX_CONFIG_KEYS_MAX * PX_CONFIG_TEXT_MAX];
 };
 
 enum px_config_scope {

@@ -97,6 +97,7 @@ const char *
 px_config_print(const struct px_config *config, const struct config_key *key, char *out, size_t size)
 {
 	const char *at = (const char *)config + key->offset;
+	const char *text;
 	int64_t number;
 	int choice;
 	bool yes;
@@ -109,7 +110,8 @@ px_config_print(const struct px_config *config, const struct config_key *key, ch
 	case TYPE_URL_PATH:
 	case TYPE_PROXY:
 	case TYPE_PINS:
-		return at;
+		memcpy(&text, at, sizeof(text));
+		return text;
 	case TYPE_YES_NO:
 		memcpy(&yes, at, sizeof(yes));
 		return yes ? "yes" : "no";
@@ -217,6 +219,30 @@ refuse_number(const struct config_key *key, const char *shown, struct px_err *er
 	    min, max);
 }
 
+static void
+set_text(struct px_config *config, const struct config_key *key, const char *text)
+{
+	memcpy((char *)config + key->offset, &text, sizeof(text));
+}
+
+static bool
+is_text(const struct config_key *key)
+{
+	return key->type < TYPE_NUMBER;
+}
+
+/* Of each key one text is kept at most: there is room. */
+static void
+keep_text(struct px_config *config, const struct config_key *key, struct px_slice value)
+{
+	char *text = config->texts + config->texts_len;
+
+	memcpy(text, value.ptr, value.len);
+	text[value.len] = '\0';
+	config->texts_len += value.len + 1;
+	set_text(config, key, text);
+}
+
 int
 px_config_set(struct px_config *config, const struct config_key *key, struct px_slice value, struct px_err *err)
 {
@@ -237,8 +263,7 @@ px_config_set(struct px_config *config, const struct config_key *key, struct px_
 	case TYPE_PINS:
 		if (check_text(key, value, err) == -1)
 			return -1;
-		memcpy(at, value.ptr, value.len);
-		at[value.len] = '\0';
+		keep_text(config, key, value);
 		return 0;
 	case TYPE_YES_NO:
 		if (px_text_to_bool(value, &yes) == -1)
@@ -273,11 +298,13 @@ px_config_init(struct px_config *config)
 {
 	struct px_err err;
 
-	memset(config, 0, sizeof(*config));
+	memset(config, 0, offsetof(struct px_config, texts));
 	for (size_t i = 0; i < px_config_key_count; i++)
-		if (px_config_keys[i].preset[0] != '\0' &&
-		    px_config_set(config, &px_config_keys[i], px_slice(px_config_keys[i].preset), &err) == -1)
+		if (is_text(&px_config_keys[i]))
+			set_text(config, &px_config_keys[i], px_config_keys[i].preset);
+		else if (px_config_set(config, &px_config_keys[i], px_slice(px_config_keys[i].preset), &err) == -1)
 			continue;	/* never: a test reads every preset back */
+	config->file = "";
 }
 
 void

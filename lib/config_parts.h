@@ -20,7 +20,7 @@ enum config_type {
 	TYPE_URL,
 	TYPE_URL_PATH,
 	TYPE_PROXY,
-	TYPE_PINS,
+	TYPE_PINS,		/* the last of those that are kept as text */
 	TYPE_NUMBER,
 	TYPE_SIZE,
 	TYPE_DURATION,

@@ -49,7 +49,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	px_config_each(&config, check_value, NULL);
 
-	(void)snprintf(config.device.identity_file, sizeof(config.device.identity_file), "%s", path);
+	config.device.identity_file = path;
 	if (px_config_device(&config, "host", &device, &err) == 0 && device.id[0] == '\0')
 		abort();
 	(void)close(fd);

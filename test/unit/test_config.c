@@ -617,7 +617,7 @@ the_identity_file_tells_id_and_url(void **state)
 		int rc;
 
 		px_config_init(&config);
-		(void)snprintf(config.device.identity_file, sizeof(config.device.identity_file), "%s", identity_file);
+		config.device.identity_file = identity_file;
 		write_file(identity_file, identities[i].text, strlen(identities[i].text));
 		rc = px_config_device(&config, "the-host", &device, &err);
 		if (rc != (identities[i].id != NULL ? 0 : -1))
@@ -683,7 +683,7 @@ the_machine_id_comes_last(void **state)
 	} else {
 		write_file(identity_file, "host: NONE\n", strlen("host: NONE\n"));
 		px_config_init(&config);
-		(void)snprintf(config.device.identity_file, sizeof(config.device.identity_file), "%s", identity_file);
+		config.device.identity_file = identity_file;
 		id[strcspn(id, "\n")] = '\0';
 		assert_int_equal(px_config_device(&config, "h", &device, &err), 0);
 		assert_string_equal(device.id, id);
