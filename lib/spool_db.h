@@ -131,6 +131,12 @@ void px_make_remove_stale(const char *path);
 /* spool_vfs.c: the name of the file layer that spools are opened with; NULL, SQLite's own, for want of memory. */
 const char *px_db_vfs(void);
 
+/*
+ * How far, in bytes, this connection read its write-ahead log to make an index of it: all frames before the last one that it
+ * read are whole. 0 where another process had made the index.
+ */
+int64_t px_db_log_read_to(struct px_spool *spool);
+
 /* spool_schema.c */
 int px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 int px_db_check_schema(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;

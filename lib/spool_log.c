@@ -187,6 +187,31 @@ px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, 
 	return rc;
 }
 
+bool
+px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size)
+{
+	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
+	const int64_t last = at == HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
+	uint8_t header[HEADER];
+	uint8_t before[FRAME_HEADER];
+	struct sums sums;
+
+	if (bytes->read(bytes->arg, 0, header, sizeof(header)) != sizeof(header) ||
+	    bytes->read(bytes->arg, last, before, sizeof(before)) != sizeof(before))
+		return false;
+	if (bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size && memcmp(frame + 8, header + 16, 8) == 0) {
+		sums = (struct sums){ px_big_endian(before + 16, 4), px_big_endian(before + 20, 4), words_are_big_endian(header) };
+		add_up(&sums, frame, 8);
+		add_up(&sums, frame + FRAME_HEADER, page_size);
+		if (!is_sum(&sums, frame + 16))
+			return false;
+	}
+	for (at += size; bytes->read(bytes->arg, at, before, sizeof(before)) == sizeof(before); at += size)
+		if (memcmp(before + 8, header + 16, 8) == 0)
+			return false;
+	return true;
+}
+
 void
 px_log_clear(struct px_log *log)
 {

@@ -43,6 +43,13 @@ struct px_log {
 int px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err) PX_MUST_CHECK;
 void px_log_clear(struct px_log *log);
 
+/*
+ * Whether a log whose frames before the one at ${at} are whole is so to its end: this one is, too, or is left over from
+ * before the log began anew, and behind it is nothing but such. False where that takes px_log_read to tell. ${frame} is room
+ * for one.
+ */
+bool px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size);
+
 /* ---- spool_row.c: the cells of a page and what they hold (format, 1.6 and 2.1). */
 
 #define PX_ROW_COLUMNS 18

@@ -9,6 +9,7 @@
  * A spool never has a rollback journal. One that lies beside it is of another database, and SQLite would write its pages
  * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -23,6 +24,15 @@ static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
 static const sqlite3_io_methods *system_methods;
 static sqlite3_io_methods our_methods;
+static const sqlite3_io_methods *system_log_methods;
+static sqlite3_io_methods our_log_methods;
+
+/*
+ * The log that was opened last, and how far it was read frame by frame, its header with the page. Only who makes its index
+ * anew reads so, up to the first frame that is not whole ("The Checksum Algorithm", "Recovery": sqlite.org/walformat.html).
+ */
+static const sqlite3_file *newest_log;
+static int64_t log_read_to;
 
 /*
  * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
@@ -42,6 +52,38 @@ read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 }
 
 static int
+read_log(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
+{
+	int result = system_log_methods->xRead(file, out, len, offset);
+
+	if (file == newest_log && len == SPOOL_FRAME && result == SQLITE_OK)
+		log_read_to = offset + len;
+	return result;
+}
+
+/* Our functions in the place of SQLite's own. A log's file has methods of its own: it is never locked. */
+static void
+take_over(sqlite3_file *file, bool is_log)
+{
+	if (is_log) {
+		system_log_methods = file->pMethods;
+		our_log_methods = *system_log_methods;
+		our_log_methods.xRead = read_log;
+		file->pMethods = &our_log_methods;
+		newest_log = file;
+		log_read_to = 0;
+		return;
+	}
+	if (system_methods == NULL) {
+		system_methods = file->pMethods;
+		our_methods = *system_methods;
+		our_methods.xRead = read_file;
+	}
+	if (file->pMethods == system_methods)
+		file->pMethods = &our_methods;
+}
+
+static int
 open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *given_flags)
 {
 	struct stat status;
@@ -55,13 +97,8 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > LOG_HEADER)
 		flags &= ~SQLITE_OPEN_CREATE;
 	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
-	if (system_methods == NULL && file->pMethods != NULL) {
-		system_methods = file->pMethods;
-		our_methods = *system_methods;
-		our_methods.xRead = read_file;
-	}
-	if (file->pMethods == system_methods && file->pMethods != NULL)
-		file->pMethods = &our_methods;
+	if (file->pMethods != NULL)
+		take_over(file, (flags & SQLITE_OPEN_WAL) != 0);
 	return result;
 }
 
@@ -79,6 +116,14 @@ see_file(sqlite3_vfs *vfs, const char *name, int flags, int *is_so)
 	return system_vfs->xAccess(system_vfs, name, flags, is_so);
 }
 
+/* The spool's name has no link in it any more (px_db_real_path), and the file itself is not opened through one. */
+static int
+take_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
+{
+	(void)vfs;
+	return snprintf(out, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
 /*
  * No thread of ours shares SQLite, nobody asks how much memory it has, and most connections live for one insert: locks,
  * accounts and memory taken in advance are work at the start of each recorder (SQLite, "Configuration Options").
@@ -93,6 +138,15 @@ configure(void)
 	(void)sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
 }
 
+int64_t
+px_db_log_read_to(struct px_spool *spool)
+{
+	sqlite3_file *log = NULL;
+
+	return sqlite3_file_control(spool->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log == newest_log ?
+	    log_read_to : 0;
+}
+
 const char *
 px_db_vfs(void)
 {
@@ -104,6 +158,7 @@ px_db_vfs(void)
 		our_vfs.pNext = NULL;
 		our_vfs.xOpen = open_file;
 		our_vfs.xAccess = see_file;
+		our_vfs.xFullPathname = take_name;
 		if (sqlite3_vfs_register(&our_vfs, 0) != SQLITE_OK)
 			system_vfs = NULL;
 	}

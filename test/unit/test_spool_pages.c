@@ -381,6 +381,167 @@ test_log(void **state)
 	assert_false(log.is_damaged);
 }
 
+/* A log of one-page commits (https://sqlite.org/fileformat2.html, 4), its checksums of little-endian words. */
+struct logged {
+	struct image image;
+	uint32_t sums[2];
+};
+
+static void
+sum_up(struct logged *logged, const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i += 8)
+		for (size_t half = 0; half < 2; half++) {
+			const uint8_t *word = bytes + i + 4 * half;
+
+			logged->sums[half] += ((uint32_t)word[0] | (uint32_t)word[1] << 8 | (uint32_t)word[2] << 16 |
+			    (uint32_t)word[3] << 24) + logged->sums[1 - half];
+		}
+}
+
+static void
+begin_log(struct logged *logged, unsigned salt)
+{
+	uint8_t *header = logged->image.bytes;
+
+	put(header, 4, 0x377f0682);
+	put(header + 4, 4, 3007000);
+	put(header + 8, 4, SIZE);
+	put(header + 16, 4, salt);
+	logged->sums[0] = logged->sums[1] = 0;
+	sum_up(logged, header, 24);
+	put(header + 24, 4, logged->sums[0]);
+	put(header + 28, 4, logged->sums[1]);
+}
+
+#define FRAME (24 + SIZE)
+
+static uint8_t *
+frame_at(struct logged *logged, size_t number)
+{
+	return logged->image.bytes + 32 + number * FRAME;
+}
+
+static void
+put_frames(struct logged *logged, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *frame = frame_at(logged, i);
+
+		put(frame, 4, 1 + (unsigned)i);
+		put(frame + 4, 4, 9);
+		memcpy(frame + 8, logged->image.bytes + 16, 8);
+		memset(frame + 24, 0x40 + (int)i, SIZE);
+		sum_up(logged, frame, 8);
+		sum_up(logged, frame + 24, SIZE);
+		put(frame + 16, 4, logged->sums[0]);
+		put(frame + 20, 4, logged->sums[1]);
+	}
+}
+
+static void
+flip_in_last(struct logged *logged)
+{
+	frame_at(logged, 4)[100] ^= 1;
+}
+
+static void
+flip_salt_of_third(struct logged *logged)
+{
+	frame_at(logged, 2)[9] ^= 1;
+}
+
+static void
+flip_page_of_third(struct logged *logged)
+{
+	frame_at(logged, 2)[100] ^= 1;
+}
+
+static void
+zero_all_but_last(struct logged *logged)
+{
+	memset(frame_at(logged, 2), 0, (size_t)2 * FRAME);
+}
+
+/* The log began anew, and has two frames of its own before what is left over. */
+static void
+begin_anew(struct logged *logged)
+{
+	begin_log(logged, 2);
+	put_frames(logged, 2);
+}
+
+static void
+begin_anew_and_lose_the_first(struct logged *logged)
+{
+	begin_anew(logged);
+	frame_at(logged, 0)[8] ^= 1;
+}
+
+static void
+leave(struct logged *logged)
+{
+	(void)logged;
+}
+
+static void
+cut_last(struct logged *logged)
+{
+	logged->image.len -= 1;
+}
+
+static void
+cut_header(struct logged *logged)
+{
+	logged->image.len = 20;
+}
+
+/* ${stopped}: the frame at which one stops who reads as SQLite does; of five. */
+static const struct {
+	const char *row;
+	void (*change)(struct logged *logged);
+	size_t stopped;
+	bool ends;
+} log_ends[] = {
+	{ "whole", leave, 4, true },
+	{ "whole, and its last frame was read as one before", leave, 3, false },
+	{ "cut in its last frame", cut_last, 4, true },
+	{ "damaged in its last frame", flip_in_last, 4, false },
+	{ "a damaged page, and frames behind it", flip_page_of_third, 2, false },
+	{ "damaged salts, and frames behind them", flip_salt_of_third, 2, false },
+	{ "zeros, and a frame behind them", zero_all_but_last, 2, false },
+	{ "begun anew", begin_anew, 2, true },
+	{ "begun anew, its first frame damaged", begin_anew_and_lose_the_first, 0, false },
+	{ "no header", cut_header, 0, false },
+};
+
+static void
+test_log_ends(void **state)
+{
+	static struct logged logged;
+	const struct px_bytes bytes = { read_image, &logged.image, sizeof(logged.image.bytes) };
+	uint8_t frame[FRAME];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(log_ends) / sizeof(log_ends[0]); i++) {
+		struct px_log log;
+
+		memset(&logged, 0, sizeof(logged));
+		logged.image.len = 32 + 5 * FRAME;
+		begin_log(&logged, 1);
+		put_frames(&logged, 5);
+		log_ends[i].change(&logged);
+		if (px_log_ends_at(&bytes, (int64_t)(32 + log_ends[i].stopped * FRAME), frame, SIZE) != log_ends[i].ends)
+			fail_msg("%s: %d", log_ends[i].row, !log_ends[i].ends);
+		if (!log_ends[i].ends)
+			continue;
+		/* What is taken for whole without a full reading is so by one. */
+		assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+		assert_false(log.is_damaged);
+		px_log_clear(&log);
+	}
+}
+
 int
 main(void)
 {
@@ -390,6 +551,7 @@ main(void)
 		cmocka_unit_test(test_cell),
 		cmocka_unit_test(test_tree),
 		cmocka_unit_test(test_log),
+		cmocka_unit_test(test_log_ends),
 	};
 
 	return cmocka_run_group_tests_name("spool_pages", tests, NULL, NULL);
