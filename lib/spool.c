@@ -41,6 +41,20 @@ check_side_files(const char *path, const char *name, struct px_err *err)
 	return 0;
 }
 
+/*
+ * Damage where nothing leads for days would first be met by a person. So a flush looks into each table and index, but for
+ * those of the items and counters, which it reads anyway.
+ */
+static int
+look_into_tables(struct px_spool *spool, struct px_err *err)
+{
+	return px_db_run(spool, err, "SELECT 1 FROM (SELECT key FROM mark ORDER BY key LIMIT 1) UNION ALL "
+	    "SELECT 1 FROM (SELECT key FROM mark WHERE reason IS NOT NULL ORDER BY key LIMIT 1) UNION ALL "
+	    "SELECT 1 FROM (SELECT deferred FROM mark WHERE deferred IS NOT NULL ORDER BY deferred LIMIT 1) UNION ALL "
+	    "SELECT which FROM timer UNION ALL SELECT number FROM run UNION ALL "
+	    "SELECT 1 FROM (SELECT name FROM taken ORDER BY name LIMIT 1) UNION ALL SELECT length(id) FROM spool", "");
+}
+
 /* What a flush does beyond opening. */
 static int
 begin_flush(struct px_spool *spool, struct px_err *err)
@@ -49,7 +63,7 @@ begin_flush(struct px_spool *spool, struct px_err *err)
 
 	if (px_make_is_damaged(spool->path))
 		return px_err_set(err, PX_CORRUPT, "cannot use spool '%s': it was found damaged", spool->name);
-	if (px_room_load(spool, &counters, err) == -1)
+	if (px_room_load(spool, &counters, err) == -1 || look_into_tables(spool, err) == -1)
 		return -1;
 	spool->bounds = px_room_bounds(counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
 	(void)sqlite3_exec(spool->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);

@@ -214,6 +214,26 @@ def test_a_file_that_is_no_spool_is_set_aside(device, upstream, case):
     assert str(aside(device)[0]) in result.err and "0 items were readable" in result.err
 
 
+@pytest.mark.parametrize("content", [b"\0" * PAGE, b"\xa5" * 700], ids=["zeros", "junk"])
+@pytest.mark.parametrize("name", ["counters", "item", "mark", "mark_quarantined", "mark_deferred", "spool", "timer", "run", "taken"])
+def test_damage_where_nothing_leads_is_found(device, upstream, name, content):
+    """All is delivered, so that the next flush has nothing to do in the table."""
+    device.configure(upstream)
+    device.record(2)
+    device.flush().ended(0)
+    checkpoint(device)
+    with contextlib.closing(sqlite3.connect(device.spool)) as database:
+        root, = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    overwrite(device.spool, content, (root - 1) * PAGE)
+    for _ in range(2):
+        device.flush("--no-snapshot")
+    assert device.status("export").ended(0).out == ""
+    device.status("stats", "--json").ended(0)
+    device.record(1, topic="later")
+    device.flush().ended(0)
+    assert {len(found) for found in upstream.committed.values()} == {1} and len(upstream.committed) == 3
+
+
 def foreign_database(path):
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE t(x); INSERT INTO t VALUES (1)")
