@@ -97,6 +97,7 @@ connect_recorder(struct px_spool *spool, struct px_err *err)
 	int64_t wait_ms = spool->wait_ms;
 	int rc;
 
+	px_turn_take(spool);
 	spool->alone = true;
 	spool->wait_ms = 0;
 	rc = connect_and_check(spool, err);
@@ -118,6 +119,7 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 	if (spool == NULL)
 		return px_err_set(err, PX_STORAGE, "no memory for a spool");
 	spool->use = use;
+	spool->turn_fd = -1;
 	spool->wait_ms = wait_ms;
 	spool->bounds = px_room_bounds(INT64_MAX);
 	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1 ||
@@ -154,6 +156,7 @@ px_spool_close(struct px_spool *spool)
 	if (spool == NULL)
 		return;
 	px_db_disconnect(spool);
+	px_turn_end(spool);
 	free(spool);
 }
 

@@ -46,6 +46,7 @@ struct px_spool {
 	uint64_t jitter;
 	int64_t log_frames;		/* in the write-ahead log after the last commit of ours */
 	struct spool_bounds bounds;
+	int turn_fd;			/* owned; of the write-ahead log, locked while it is a recorder's turn; -1: none */
 	bool is_open;
 	bool log_is_whole;		/* the write-ahead log was looked at */
 	bool log_is_ours;		/* and belongs to this file */
@@ -136,6 +137,13 @@ const char *px_db_vfs(void);
  * read are whole. 0 where another process had made the index.
  */
 int64_t px_db_log_read_to(struct px_spool *spool);
+
+/*
+ * spool_turn.c: waits until the recorders that came before have ended, at most as long as ${spool} may wait for each of its
+ * calls; who then has no turn goes on all the same. By flock(2) on the log. SIGALRM and ITIMER_REAL are ours meanwhile.
+ */
+void px_turn_take(struct px_spool *spool);
+void px_turn_end(struct px_spool *spool);
 
 /* spool_schema.c */
 int px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;

@@ -259,22 +259,14 @@ read_unkept(void *arg, int64_t offset, void *out, size_t len)
 
 /* SQLite read the log when it opened it, and stops at a damaged frame without a word: only what is behind is still to be seen. */
 static bool
-was_read_whole(struct px_spool *spool, const char *log_path)
+was_read_whole(struct px_spool *spool)
 {
 	int64_t read_to = px_db_log_read_to(spool);
-	struct px_source source = { .failed = false };
+	struct px_source source = { .log_fd = spool->turn_fd };
 	const struct px_bytes log = { read_unkept, &source, 0 };
 	uint8_t frame[SPOOL_FRAME];
-	bool is_whole;
 
-	if (read_to == 0)
-		return false;
-	source.log_fd = open(log_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (source.log_fd == -1)
-		return false;
-	is_whole = px_log_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;
-	px_source_close(&source);
-	return is_whole;
+	return read_to > 0 && source.log_fd != -1 && px_log_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;
 }
 
 int
@@ -287,7 +279,7 @@ px_source_check_log(struct px_spool *spool, bool deeply, struct px_err *err)
 
 	if (px_db_side_path(spool->path, "-wal", log_path, err) == -1)
 		return -1;
-	if (lstat(log_path, &status) == -1 || status.st_size == 0 || (!deeply && was_read_whole(spool, log_path)))
+	if (lstat(log_path, &status) == -1 || status.st_size == 0 || (!deeply && was_read_whole(spool)))
 		goto good;
 	for (int tries = 0; tries < CHECK_TRIES; tries++) {
 		if (tries > 0)

@@ -6,13 +6,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +100,89 @@ record_some(unsigned process)
 		px_spool_close(spool);
 	}
 	_exit(0);
+}
+
+/* Another process that has its turn for ${ms}. */
+static pid_t
+take_turn_elsewhere(long ms)
+{
+	const struct timespec duration = { ms / 1000, ms % 1000 * 1000000 };
+	int ready[2];
+	char byte;
+	pid_t child;
+
+	assert_int_equal(pipe(ready), 0);
+	child = fork();
+	assert_int_not_equal(child, -1);
+	if (child == 0) {
+		char log[256];
+		int fd;
+
+		(void)snprintf(log, sizeof(log), "%s-wal", path);
+		fd = open(log, O_RDONLY);
+		if (flock(fd, LOCK_EX) == -1 || write(ready[1], "", 1) != 1)
+			_exit(1);
+		(void)nanosleep(&duration, NULL);
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+	return child;
+}
+
+static int64_t
+milliseconds(void)
+{
+	struct timespec now;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static const struct {
+	const char *row;
+	long held_ms;
+	int64_t wait_ms;
+	int64_t least_ms;
+} turns[] = {
+	{ "one that ends", 300, 20000, 250 },
+	{ "one that does not end in time", 30000, 300, 300 },
+	{ "one that nobody may wait for", 30000, 0, 0 },
+};
+
+static void
+test_turns(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+		pid_t child = take_turn_elsewhere(turns[i].held_ms);
+		int64_t began = milliseconds();
+		struct px_spool *spool = NULL;
+		struct itimerval timer;
+		struct px_item item;
+		int64_t took;
+
+		(void)alarm(60);
+		OK(px_spool_open(&spool, path, PX_SPOOL_RECORD, turns[i].wait_ms, &err));
+		took = milliseconds() - began;
+		if (took < turns[i].least_ms || took > 15000)
+			fail_msg("%s: %" PRId64 " ms", turns[i].row, took);
+		assert_int_equal(getitimer(ITIMER_REAL, &timer), 0);
+		assert_in_range(timer.it_value.tv_sec, 30, 60);		/* what the caller had set */
+		assert_int_equal(timer.it_interval.tv_sec + timer.it_interval.tv_usec, 0);
+		(void)alarm(0);
+		make_item(&item, PX_EVENT, (unsigned)i + 1, 600);
+		OK(px_spool_put(spool, &item, &WIDE, NULL, &err));
+		px_spool_close(spool);
+		assert_int_equal(kill(child, SIGKILL) == -1 && errno != ESRCH, 0);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		/* Who ended gave its turn back. */
+		began = milliseconds();
+		OK(px_spool_open(&spool, path, PX_SPOOL_RECORD, 20000, &err));
+		px_spool_close(spool);
+		assert_true(milliseconds() - began < 10000);
+	}
 }
 
 static bool
@@ -517,6 +603,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_processes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_turns, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_killed_recorders, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_slow_reader, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_recorders_checkpoint, set_up, tear_down),
