@@ -12,7 +12,7 @@
 #include "spool_make.h"
 
 #define READ_TRIES 3		/* of what a disk fails to read */
-#define START_MAX (80 << 10)	/* more than a log has before it is emptied */
+#define START_MAX (120 << 10)	/* more than a log has before it is emptied */
 #define CHECK_TRIES 3
 #define CHECK_PAUSE_NS 5000000
 
