@@ -2,9 +2,11 @@
 #include "record.h"
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "log.h"
 #include "overflow.h"
+#include "sys.h"
 
 int
 px_record_open_spool(const struct px_record_job *job, enum px_spool_use use, struct px_spool **out, struct px_err *err)
@@ -49,18 +51,31 @@ put_in_overflow(const struct px_record_job *job, const struct px_item *item, str
 	return px_overflow_put(folder, item->id, item->seq, document, err);
 }
 
+/* After the event, so that who sees the mark finds it. */
+static void
+leave_mark(const struct px_record_job *job)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s" PX_RECORD_MARK_SUFFIX, job->spool_path) < (int)sizeof(path))
+		px_sys_mark(path);
+}
+
 int
 px_record(const struct px_record_job *job, struct px_item *item, struct px_slice document, enum px_stored *where,
     struct px_err *err)
 {
 	item->seq = 0;
 	*where = PX_STORED_IN_SPOOL;
-	if (put_in_spool(job, item, err) == 0)
+	if (put_in_spool(job, item, err) == 0) {
+		leave_mark(job);
 		return 0;
+	}
 
 	*where = PX_STORED_IN_OVERFLOW;
 	px_log(PX_ERROR, "%s", err->text);
 	if (put_in_overflow(job, item, document, err) == 0) {
+		leave_mark(job);
 		px_log(PX_WARNING, "event %s waits in the overflow folder beside '%s'; the next flush that can open the spool takes it in",
 		    item->id, job->spool_path);
 		return 0;

@@ -6,6 +6,12 @@
 #include "item.h"
 #include "spool.h"
 
+/*
+ * Behind the spool's name: an empty file that says that an event was recorded since somebody took it away. It is for what
+ * starts the flush; nothing here reads it, and no promise depends on it.
+ */
+#define PX_RECORD_MARK_SUFFIX "-recorded"
+
 enum px_stored { PX_STORED_IN_SPOOL, PX_STORED_IN_OVERFLOW, PX_STORED_IN_SYSLOG };
 
 /* Fills ${birth} for a spool that is to be made; what it points to lives as long as ${arg}. -1 with an error. */
@@ -21,7 +27,7 @@ struct px_record_job {
 
 /*
  * Stores ${item}, an event with its document's body; ${document} is the whole of it without seq. The log says why it is
- * not in the spool. -1 with PX_STORAGE when it is in syslog at most; ${where} is set in every case.
+ * not in the spool. Where it is in the spool or in overflow, the mark is left that it was recorded. -1 with PX_STORAGE when it is in syslog at most; ${where} is set in every case.
  */
 int px_record(const struct px_record_job *job, struct px_item *item, struct px_slice document, enum px_stored *where,
     struct px_err *err) PX_MUST_CHECK;

@@ -520,6 +520,13 @@ px_sys_unlock(int fd)
 		(void)close(fd);
 }
 
+/* The one system call that makes a file and opens nothing: each one counts for a recorder. */
+void
+px_sys_mark(const char *path)
+{
+	(void)mknod(path, S_IFREG | 0600, 0);
+}
+
 void
 px_sys_sleep_ms(int64_t ms)
 {

@@ -71,6 +71,9 @@ int px_sys_folder_of(const char *path, char *out, size_t size, struct px_err *er
 int px_sys_lock(const char *path, int64_t wait_ms, struct px_err *err) PX_MUST_CHECK;
 void px_sys_unlock(int fd);
 
+/* Makes the empty file ${path}, 0600, when nothing has that name; for a mark that may be missing. mknod(2). */
+void px_sys_mark(const char *path);
+
 /* Sleeps for ${ms}, through signals that are ignored. */
 void px_sys_sleep_ms(int64_t ms);
 

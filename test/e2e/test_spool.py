@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the spool promises: bounds and counters, a corrupt and a cloned spool."""
+import contextlib
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import EVENT, FLUSH, LATER, STATUS, USAGE, UUID, exactly_once
+from harness import EVENT, FLUSH, LATER, STATUS, USAGE, UUID, exactly_once, mode_of
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
@@ -181,6 +182,41 @@ def test_a_reserve_from_the_first_event_on(device):
     device.event("cpu")
     reserve = device.spool.with_name("spool.db-reserve")
     assert reserve.stat().st_blocks * 512 >= 300 * 1024
+
+
+# -- the mark of an event
+
+def test_only_a_recorder_leaves_the_mark(enrolled, upstream):
+    """So that what waits for it starts a flush for each event, and no flush for a flush."""
+    mark = enrolled.spool.with_name("spool.db-recorded")
+    for obstruction in (contextlib.nullcontext, enrolled.obstructed):
+        with obstruction():
+            enrolled.event("cpu", monit={})
+        assert mode_of(mark) == 0o600 and mark.stat().st_size == 0
+        mark.unlink()
+    assert len(enrolled.overflow_files()) == 1
+    enrolled.event("-n", "cpu")
+    enrolled.flush("--dry-run").ended(0)
+    enrolled.flush("--now").ended(0)
+    enrolled.status("list").ended(0)
+    enrolled.status("health").ended(0)
+    enrolled.flush("--check")
+    assert len(upstream.committed) == 2 and not mark.exists()
+    enrolled.event("cpu")
+    enrolled.flush().ended(0)
+    assert mark.exists()
+
+
+def test_what_stands_in_the_place_of_the_mark_is_left(device):
+    mark = device.spool.with_name("spool.db-recorded")
+    target = device.folder / "target"
+    mark.symlink_to(target)
+    device.event("cpu")
+    assert mark.is_symlink() and not target.exists()
+    mark.unlink()
+    mark.write_text("kept")
+    device.event("cpu")
+    assert mark.read_text() == "kept" and len(device.list()) == 2
 
 
 def test_the_same_item_named_twice(enrolled):
