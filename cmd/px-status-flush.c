@@ -16,6 +16,7 @@
 
 #define SPOOL_WAIT_MS 10000
 #define LOCK_WAIT_MS 30000	/* of --now, for another flush */
+#define SPLAY_LOOK_MS 500	/* how soon an event ends the splay */
 
 static const struct cli_option options[] = {
 	{ 'c', "config", "FILE", "configuration [" PX_CONFIG_DEFAULT_FILE "]", 'c' },
@@ -188,6 +189,20 @@ say_what_was_done(const struct request *request, const struct px_flush_result *r
 		    " quarantined", result->acknowledged, result->quarantined);
 }
 
+/* An alert does not wait: one that comes meanwhile ends it, and so does another flush that leaves nothing to send. */
+static void
+wait_for_share_of_splay(const struct px_flush_job *job)
+{
+	int64_t left_ms = px_flush_splay_ms(job);
+
+	while (left_ms > 0) {
+		int64_t step_ms = left_ms < SPLAY_LOOK_MS ? left_ms : SPLAY_LOOK_MS;
+
+		px_sys_sleep_ms(step_ms);
+		left_ms = px_flush_splay_ms(job) > 0 ? left_ms - step_ms : 0;
+	}
+}
+
 /* The run itself, under the lock. */
 static int
 flush(const struct request *request, struct px_flush_job *job, struct px_err *err)
@@ -198,7 +213,7 @@ flush(const struct request *request, struct px_flush_job *job, struct px_err *er
 	int rc;
 
 	if (!request->now && !request->no_snapshot && !isatty(STDERR_FILENO))
-		px_sys_sleep_ms(px_flush_splay_ms(job));
+		wait_for_share_of_splay(job);
 	if (take_lock(request, job->store.spool_path, &lock, err) == -1) {
 		if (err->code == PX_LATER && !request->now) {
 			px_log(PX_INFO, "another flush is at work");

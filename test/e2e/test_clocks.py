@@ -274,8 +274,8 @@ def test_a_device_has_its_share_of_the_splay(enrolled, upstream, name):
         "enabled": "yes", "interval": "1h", "source": "command", "command": enrolled.monit_that_prints(STATUS_TEXT)})
     expected = share_ms(name, 5 * MINUTE * 1000)
     for hours in (0, 2, 4):
-        [slept] = slept_ms(enrolled, **passed(enrolled, hours * HOUR))
-        assert expected - 100 <= slept <= expected
+        slept = slept_ms(enrolled, **passed(enrolled, hours * HOUR))
+        assert expected - 100 - len(slept) <= sum(slept) <= expected and max(slept) <= 500
     assert len(upstream.requests) == 3
     # Nothing is due; then an event is there; then it is told not to wait.
     assert slept_ms(enrolled, **passed(enrolled, 4 * HOUR)) == []
@@ -283,7 +283,7 @@ def test_a_device_has_its_share_of_the_splay(enrolled, upstream, name):
     assert slept_ms(enrolled, **passed(enrolled, 6 * HOUR)) == []
     assert slept_ms(enrolled, "--no-snapshot", **passed(enrolled, 8 * HOUR)) == []
     assert slept_ms(enrolled, "--now", **passed(enrolled, 8 * HOUR)) == []
-    assert len(slept_ms(enrolled, **passed(enrolled, 10 * HOUR))) == 1
+    assert slept_ms(enrolled, **passed(enrolled, 10 * HOUR)) != []
 
 
 def test_no_splay_in_a_back_off(enrolled, upstream):

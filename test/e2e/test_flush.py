@@ -505,6 +505,24 @@ def test_a_scheduled_run_without_an_event_waits_its_share(device, upstream):
     assert 0.5 < device.flush().ended(0).seconds < 3 + 3 and len(upstream.requests) == 1
 
 
+def test_an_event_ends_the_wait(device, upstream):
+    """Whoever started the flush started it for a snapshot; the alert that comes meanwhile has not to wait for that."""
+    device.configure(upstream, device={"id": "a"}, schedule={"splay": "4m"}, snapshot={
+        "enabled": "yes", "source": "command", "command": device.monit_that_prints(STATUS_TEXT)})
+    waiting = device.flush_process()
+    try:
+        time.sleep(1)
+        assert waiting.poll() is None and upstream.requests == []
+        device.event("cpu")
+        upstream.wait_for(1, timeout_s=3)
+        assert [event["topic"] for event in upstream.requests[0].body["events"]] == ["cpu"]
+        waiting.communicate(timeout=5)
+        assert waiting.returncode == 0
+    finally:
+        waiting.kill()
+        waiting.communicate()
+
+
 # -- the network around it
 
 def test_proxies_and_netrc_of_the_environment_are_ignored(enrolled, upstream):
