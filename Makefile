@@ -224,26 +224,30 @@ fuzz:
 
 bindir = $(DESTDIR)$(PREFIX)/bin
 mandir = $(DESTDIR)$(PREFIX)/share/man
-unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+libdir = $(DESTDIR)$(PREFIX)/lib
 datadir = $(DESTDIR)$(PREFIX)/share/px-status
 confdir = $(DESTDIR)$(SYSCONFDIR)/px-status
 spooldir = $(DESTDIR)$(LOCALSTATEDIR)/lib/px-status
 
-snippets := $(wildcard share/monitrc.d/*)
-checks := $(wildcard share/checks/*)
-units := $(wildcard share/systemd/*)
-crons := $(wildcard share/cron/*)
-examples := $(wildcard share/examples/*)
-schemas := $(wildcard share/schema/*)
+# Folders of share/: those whose files are ours alone to have, and those whose files go where systemd looks for them.
+own_shares := monitrc.d checks cron examples schema
+systemd_shares := systemd sysusers.d tmpfiles.d
+# $(call place_of,systemd) is where files of such a folder go.
+place_of = $(libdir)/$(patsubst systemd,systemd/system,$(1))
 pages := $(wildcard man/*.[1-9])
 
-# What these files say of /usr and /var is true under another PREFIX and LOCALSTATEDIR too.
+# What these files say of /usr, /etc and /var is true under another PREFIX, SYSCONFDIR and LOCALSTATEDIR too.
 true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g; \
-	s|/var/lib/px-status-checks|$(LOCALSTATEDIR)/lib/px-status-checks|g
+	s|/etc/px-status|$(SYSCONFDIR)/px-status|g; s|/var/lib/px-status|$(LOCALSTATEDIR)/lib/px-status|g
 # $(call install_texts,FILES,FOLDER,MODE)
 install_texts = install -d $(2) && for file in $(1); do \
 	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
 	chmod $(3) $(2)/$${file\#\#*/} || exit; done
+newline := $(empty)
+define newline
+
+
+endef
 
 # The spool's folder is for the system user px-status, who is made where root installs on the device itself. A folder that
 # was there before is left as it is.
@@ -257,32 +261,32 @@ make_spooldir = if [ -d $(spooldir) ]; then \
 		install -d -m 700 -o $(user) -g "$$(id -gn $(user))" $(spooldir); \
 	else \
 		install -d -m 700 $(spooldir) && \
-		echo 'Left to do on the device, as root:' && \
+		echo 'Left to do on the device, as root, unless systemd-sysusers and systemd-tmpfiles do it:' && \
 		echo '  $(add_user)' && \
-		echo '  chown $(user): $(LOCALSTATEDIR)/lib/px-status'; \
+		echo '  install -d -m 700 -o $(user) -g $(user) $(LOCALSTATEDIR)/lib/px-status'; \
 	fi
 
 install: all
 	install -d $(bindir) $(confdir)
 	install -m 755 $(programs) $(bindir)
-	$(call install_texts,$(snippets),$(datadir)/monitrc.d,644)
-	$(call install_texts,$(checks),$(datadir)/checks,755)
-	$(call install_texts,$(crons),$(datadir)/cron,644)
-	$(call install_texts,$(examples),$(datadir)/examples,644)
-	$(call install_texts,$(schemas),$(datadir)/schema,644)
-	$(call install_texts,$(units),$(unitdir),644)
-	for page in $(pages); do \
-		install -D -m 644 $$page $(mandir)/man$${page##*.}/$${page##*/} || exit; done
-	[ -e $(confdir)/px-status.conf ] || [ ! -e share/examples/px-status.conf ] || \
-		install -m 644 share/examples/px-status.conf $(confdir)/px-status.conf
+	$(foreach share,$(own_shares),$(call install_texts,$(wildcard share/$(share)/*),$(datadir)/$(share),$(if \
+		$(filter checks,$(share)),755,644))$(newline)	)
+	$(foreach share,$(systemd_shares),$(call install_texts,$(wildcard share/$(share)/*),$(call place_of,$(share)),644)$(newline)	)
+	$(foreach page,$(pages),$(call install_texts,$(page),$(mandir)/man$(patsubst .%,%,$(suffix $(page))),644)$(newline)	)
+	[ -e $(confdir)/px-status.conf ] || [ -L $(confdir)/px-status.conf ] || \
+		install -m 644 $(datadir)/examples/px-status.conf $(confdir)/px-status.conf
 	@$(make_spooldir)
 
-# Configuration, spool, baselines of checks and the user px-status stay.
+# What a person wrote stays: a configuration that is not as it came, the spool and baselines of checks, what others put into
+# our folders; and the user px-status, whose files these are.
 uninstall:
-	rm -f $(addprefix $(bindir)/,$(notdir $(programs))) $(addprefix $(unitdir)/,$(notdir $(units)))
-	for page in $(pages); do rm -f $(mandir)/man$${page##*.}/$${page##*/}; done
-	rm -f $(addprefix $(datadir)/,$(patsubst share/%,%,$(snippets) $(checks) $(crons) $(examples) $(schemas)))
-	for dir in $(addprefix $(datadir)/,monitrc.d checks cron examples schema) $(datadir); do \
+	[ -L $(confdir)/px-status.conf ] || ! cmp -s $(datadir)/examples/px-status.conf $(confdir)/px-status.conf || \
+		rm $(confdir)/px-status.conf
+	rm -f $(addprefix $(bindir)/,$(notdir $(programs)))
+	rm -f $(foreach share,$(systemd_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
+	rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
+	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir); do \
 		rmdir $$dir 2>/dev/null || :; done
 
 clean:

@@ -197,13 +197,13 @@ def test_the_configurations_in_the_page_are_read(device):
         device.run(STATUS, "-c", path, "-s", device.spool, "list").ended(0)
 
 
-@pytest.mark.parametrize("path", sorted(path for path in (ROOT / "share").rglob("*") if path.suffix in (".service", ".timer")),
+@pytest.mark.parametrize("path", sorted(path for path in (ROOT / "share").rglob("*") if path.suffix in (".service", ".timer", ".path")),
                          ids=lambda path: path.name)
 def test_units(path):
     text = path.read_text()
     for program in re.findall(r"^ExecStart=(\S+)", text, re.MULTILINE):
         assert os.path.basename(program) in {one.name for one in PAGES}
-    assert "[Unit]" in text and ("[Service]" in text or "[Timer]" in text)
+    assert "[Unit]" in text and "[%s]" % path.suffix[1:].capitalize() in text
 
 
 def test_the_house_has_no_other_rooms():
