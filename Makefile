@@ -104,7 +104,7 @@ make_all_cpus = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all check check-unit check-e2e check-faults check-valgrind faults unit-tests lint headers bench demo fuzz fuzz-targets install \
-	uninstall clean help FORCE
+	uninstall deb clean help FORCE
 
 all: $(programs)
 
@@ -117,6 +117,7 @@ help:
 	@echo 'make bench        how fast the recorder is, how much memory a large flush takes'
 	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'
 	@echo 'make install      also uninstall; PREFIX, SYSCONFDIR, LOCALSTATEDIR, DESTDIR'
+	@echo 'make deb          a package for Debian, in build/deb'
 	@echo 'make clean        removes build/'
 	@echo
 	@echo 'CC, CFLAGS, CPPFLAGS, LDFLAGS as usual; SAN=1 WERROR=1 V=1 STATIC_SQLITE=1 as the Makefile says'
@@ -175,12 +176,12 @@ unit-tests: $(unit_tests)
 fuzz-targets: $(fuzz_targets)
 
 check:
-	$(need) build check
+	$(need) build check deb
 	@$(make_all_cpus) all unit-tests
 	@FAULT_SECONDS=$(FAULT_SECONDS) test/tools/run-tests '$(CURDIR)/$(build)' unit e2e faults
 
 check-unit check-e2e check-faults check-valgrind: check-%:
-	$(need) build check $(filter valgrind,$*)
+	$(need) build check $(if $(filter e2e,$*),deb) $(filter valgrind,$*)
 	@$(make_all_cpus) $(if $(filter e2e faults,$*),all,unit-tests)
 	@FAULT_SECONDS=$(FAULT_SECONDS) test/tools/run-tests '$(CURDIR)/$(build)' $*
 
@@ -288,6 +289,10 @@ uninstall:
 	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
 	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir); do \
 		rmdir $$dir 2>/dev/null || :; done
+
+deb:
+	$(need) build deb
+	@test/tools/make-deb build/deb
 
 clean:
 	rm -rf build
