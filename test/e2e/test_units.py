@@ -18,6 +18,9 @@ ROOT_DROP_IN = ROOT / "share" / "examples" / "px-status-flush-root.conf"
 FOLDER = "/var/lib/px-status"
 MARK = FOLDER + "/spool.db-recorded"
 PAUSE_S = 0.5
+# What is promised where the machine has nothing else to do; then whatever others do.
+SOON_S = 3 if harness.is_sanitized() else 1
+LATER_S = 20
 
 
 # -- as they stand
@@ -239,24 +242,25 @@ def arrives(upstream, count, within_s):
         time.sleep(0.01)
 
 
+@pytest.mark.alone
 def test_an_event_is_on_its_way_within_a_second(system, upstream):
     system.configure(upstream.url)
     system.start("path").ended(0)
     system.event("first")
-    arrives(upstream, 1, 1)
+    arrives(upstream, 1, SOON_S)
     # In the pause after that run; then without one.
     system.event("second")
-    arrives(upstream, 2, 1)
+    arrives(upstream, 2, SOON_S)
     system.machine.wait_until(system.idle, "the end of the run")
     system.event("third")
-    arrives(upstream, 3, 1)
+    arrives(upstream, 3, SOON_S)
 
 
 def test_a_flush_does_not_start_the_next(system, upstream):
     system.configure(upstream.url)
     system.start("path").ended(0)
     system.event()
-    arrives(upstream, 1, 2)
+    arrives(upstream, 1, LATER_S)
     system.machine.wait_until(system.idle, "the end of the run")
     started = system.starts()
     system.run("px-status-flush", "--now").ended(0)
@@ -275,7 +279,7 @@ def test_an_event_that_comes_during_a_run(system, upstream):
     system.event("first")
     upstream.wait_for(1)
     system.event("second")
-    arrives(upstream, 2, 4)
+    arrives(upstream, 2, LATER_S)
 
 
 def test_a_storm(system, upstream):
@@ -285,14 +289,13 @@ def test_a_storm(system, upstream):
     began = time.monotonic()
     storm = "for n in $(seq 500); do px-status-event storm n=$n || exit; done"
     system.sh("(%s) & one=$!; %s && wait $one" % (storm, storm)).ended(0)
-    lasted = time.monotonic() - began
-    arrives(upstream, 1000, 3)
+    arrives(upstream, 1000, LATER_S)
     system.machine.wait_until(system.idle, "the end of the last run")
-    assert system.starts() <= lasted / PAUSE_S + 3
+    assert system.starts() <= (time.monotonic() - began) / PAUSE_S + 2
     assert system.show("path", "ActiveState", "SubState") == ("active", "waiting")
     assert system.run("systemctl", "--failed", "--no-legend", "--plain").out == ""
     system.event("after")
-    arrives(upstream, 1001, 1)
+    arrives(upstream, 1001, LATER_S)
 
 
 def test_events_during_an_outage(system, upstream):
@@ -306,10 +309,7 @@ def test_events_during_an_outage(system, upstream):
     assert system.show("path", "ActiveState")[0] == "active"
     upstream.script(default={})
     system.event("last")
-    system.machine.wait_until(system.idle, "the end of the run")
-    time.sleep(1)
-    system.start().ended(0)
-    assert len(upstream.committed) == 21
+    system.machine.wait_until(lambda: system.start().ended(0) and len(upstream.committed) == 21, "the delivery")
 
 
 def test_a_path_over_a_folder_that_is_not_ours(system):
@@ -318,9 +318,9 @@ def test_a_path_over_a_folder_that_is_not_ours(system):
     system.start("path").ended(0)
     for _ in range(3):
         system.event()
+    system.machine.wait_until(lambda: system.starts() > 0, "a run")
     time.sleep(2)
-    assert system.starts() == 1 and system.run("test", "-e", MARK).status in (0, 1)
-    assert system.show("path", "ActiveState") == ("active",)
+    assert system.starts() == 1 and system.show("path", "ActiveState") == ("active",)
 
 
 def test_a_spool_that_is_elsewhere(system, upstream):
@@ -334,7 +334,7 @@ def test_a_spool_that_is_elsewhere(system, upstream):
     system.start("path").ended(0)
     for count in (1, 2):
         system.event()
-        arrives(upstream, count, 1)
+        arrives(upstream, count, LATER_S)
     system.machine.wait_until(system.idle, "the end of the run")
     assert system.run("ls", FOLDER).out == ""
 
@@ -349,7 +349,7 @@ def test_the_timer_starts_the_service(system, upstream):
     system.run("systemctl", "daemon-reload").ended(0)
     try:
         system.start("timer").ended(0)
-        arrives(upstream, 1, 3)
+        arrives(upstream, 1, LATER_S)
     finally:
         system.run("systemctl", "stop", "px-status-flush.timer")
         system.sh("rm -r /run/systemd/system/px-status-flush.timer.d && systemctl daemon-reload").ended(0)
