@@ -140,7 +140,8 @@ class Machine:
     def run(self, *args, timeout=60, env=None, **more):
         """Runs a program on the machine to its end."""
         return harness.run(["nsenter", "-t", self._init, "-m", "-p", "-i", "-u", "-C", "-r", "-w", "--", *args],
-                           {"PATH": PATH, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **(env or {})}, timeout=timeout, **more)
+                           {"PATH": PATH, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "ASAN_OPTIONS": "detect_leaks=0",
+                            **(env or {})}, timeout=timeout, **more)
 
     def sh(self, script, *args, **more):
         return self.run("sh", "-c", script, "sh", *args, **more)
