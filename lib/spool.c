@@ -9,6 +9,8 @@
 
 #include "spool_make.h"
 
+#define EMPTY_MAX 1		/* SQLite takes a file of one byte for an empty one, too (os_unix.c, unixFileSize) */
+
 /* Only a regular file of its own may be opened: a FIFO or a device could make a recorder wait for ever. */
 static int
 check_kind(const char *path, const char *name, struct px_err *err)
@@ -17,6 +19,8 @@ check_kind(const char *path, const char *name, struct px_err *err)
 
 	if (lstat(path, &status) == -1)
 		return px_err_set_errno(err, errno == ENOENT ? PX_ABSENT : PX_STORAGE, errno, "cannot open spool '%s'", name);
+	if (S_ISREG(status.st_mode) && status.st_size <= EMPTY_MAX)
+		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': there is nothing in it", name);
 	if (S_ISREG(status.st_mode))
 		return 0;
 	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a spool", name,

@@ -8,6 +8,7 @@
  *
  * A spool never has a rollback journal. One that lies beside it is of another database, and SQLite would write its pages
  * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
+ * And a write-ahead log is ours to remove.
  */
 #include <stdio.h>
 #include <string.h>
@@ -102,14 +103,27 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 	return result;
 }
 
+static bool
+ends_with(const char *name, const char *suffix)
+{
+	size_t len = name != NULL ? strlen(name) : 0;
+
+	return len >= strlen(suffix) && strcmp(name + len - strlen(suffix), suffix) == 0;
+}
+
+/* Where a file has not one page left, SQLite removes its log, which may have all that was in it. */
+static int
+remove_file(sqlite3_vfs *vfs, const char *name, int syncs_folder)
+{
+	(void)vfs;
+	return ends_with(name, "-wal") ? SQLITE_IOERR_DELETE : system_vfs->xDelete(system_vfs, name, syncs_folder);
+}
+
 static int
 see_file(sqlite3_vfs *vfs, const char *name, int flags, int *is_so)
 {
-	static const char journal[] = "-journal";
-	size_t len = name != NULL ? strlen(name) : 0;
-
 	(void)vfs;
-	if (len >= strlen(journal) && strcmp(name + len - strlen(journal), journal) == 0) {
+	if (ends_with(name, "-journal")) {
 		*is_so = 0;
 		return SQLITE_OK;
 	}
@@ -159,6 +173,7 @@ px_db_vfs(void)
 		our_vfs.xOpen = open_file;
 		our_vfs.xAccess = see_file;
 		our_vfs.xFullPathname = take_name;
+		our_vfs.xDelete = remove_file;
 		if (sqlite3_vfs_register(&our_vfs, 0) != SQLITE_OK)
 			system_vfs = NULL;
 	}

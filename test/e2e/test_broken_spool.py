@@ -94,6 +94,10 @@ def damaged_log(device, _):
     overwrite(side(device, "-wal"), b"\xff\xff", 32 + (PAGE + 24) * (frames // 2) + 1500)
 
 
+def cut_off(length):
+    return lambda device, _: os.truncate(device.spool, length)
+
+
 def journal(device, path):
     """A rollback journal as a program leaves it that was killed."""
     connection = sqlite3.connect(path, isolation_level=None)
@@ -139,6 +143,9 @@ READABLE = {
     "log of another program": (log_of_another_program, True, True),
     "log of junk": (log_of_junk, True, True),
     "damaged log": (damaged_log, True, False),
+    "nothing but the log": (cut_off(0), True, False),
+    "one byte and the log": (cut_off(1), True, False),
+    "less than a page and the log": (cut_off(PAGE - 1), True, False),
     "journal of another program": (journal_of_another_program, False, True),
     "journal of another spool": (journal_of_another_spool, False, True),
 }
