@@ -50,7 +50,7 @@ struct request {
 	int rc;			/* -1: no memory */
 };
 
-/* The document that is on its way, for the alarm's handler. */
+/* The document that is on its way, for the alarm's handler; none as long as it is not whole. */
 static struct {
 	char id[PX_ID_MAX];
 	struct px_slice document;
@@ -143,11 +143,19 @@ static void
 give_up(int signal_number)
 {
 	/* NOLINTNEXTLINE(bugprone-signal-handler): it is written to be safe here. */
-	int logged = px_log_event(in_flight.id, in_flight.document.ptr, in_flight.document.len);
+	int logged = in_flight.document.len > 0 ? px_log_event(in_flight.id, in_flight.document.ptr, in_flight.document.len) : 0;
 
 	(void)logged;	/* nothing more can be done either way */
 	(void)signal_number;
 	_exit(EX_IOERR);
+}
+
+/* The spool is not all that can hang: so can who reads standard error. */
+static void
+limit_time(void)
+{
+	(void)signal(SIGALRM, give_up);
+	(void)alarm(HARD_LIMIT_S);
 }
 
 /* Whom a new spool belongs to is read as who we are at first: the identity file may be root's alone. */
@@ -193,10 +201,6 @@ store(const struct px_config *config, struct px_item *item, struct px_slice docu
 	enum px_stored where;
 	bool changed;
 
-	memcpy(in_flight.id, item->id, sizeof(in_flight.id));
-	in_flight.document = document;
-	(void)signal(SIGALRM, give_up);
-	(void)alarm(HARD_LIMIT_S);
 	know_birth(&source);
 	if (cli_become_spool_owner(config->spool.path, &changed, err) == -1) {
 		px_log(PX_ERROR, "%s", err->text);
@@ -231,6 +235,8 @@ run(struct request *request, struct px_err *err)
 	static struct px_config config;
 	int rc = -1;
 
+	if (!request->dry_run)
+		limit_time();
 	if (!event->under_monit && event->mistakes > 0) {
 		log_problems(event, PX_ERROR);
 		(void)px_err_set(err, PX_USAGE, "nothing is stored; see px-status-event --help");
@@ -240,16 +246,18 @@ run(struct request *request, struct px_err *err)
 		goto out;
 	if (make_item(event, &item, &body, err) == -1)
 		goto out;
-	log_problems(event, PX_WARNING);
 	px_item_join(&document, &item);
 	if (px_buf_check(&document, "the event", err) == -1)
 		goto out;
+	memcpy(in_flight.id, item.id, sizeof(in_flight.id));
+	in_flight.document = (struct px_slice){ px_buf_text(&document), document.len };
+	log_problems(event, PX_WARNING);
 	if (request->dry_run) {
 		rc = puts(px_buf_text(&document)) >= 0 && fflush(stdout) == 0 ? 0 :
 		    px_err_set(err, PX_STORAGE, "cannot write to standard output");
 		goto out;
 	}
-	rc = store(&config, &item, (struct px_slice){ px_buf_text(&document), document.len }, err);
+	rc = store(&config, &item, in_flight.document, err);
 out:
 	px_buf_clear(&body);
 	px_buf_clear(&document);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """px-status-event: what Monit and the system may do to it."""
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import os
@@ -72,6 +73,22 @@ def test_sigpipe_by_default_and_a_broken_stderr(device):
     reading, writing = os.pipe()
     os.close(reading)
     run([EVENT, "--bogus"], device.environment(), stderr=writing, restore_signals=True).ended(USAGE)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("args, in_syslog", [(["twice", "a=1", "a=2"], True), (["--bogus"], False)], ids=["stored", "refused"])
+def test_a_stderr_that_nobody_reads(device, syslog, args, in_syslog):
+    """A full pipe, at a terminal: under Monit nothing is written there."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    result = run([EVENT, "-c", device.config, *args], device.environment(), stderr=writing).ended(STORAGE)
+    assert result.seconds < 11
+    assert bool(re.search(r"event %s 1/1 .*twice" % UUID_V7, syslog.text)) == in_syslog
+    os.close(reading)
     os.close(writing)
 
 
