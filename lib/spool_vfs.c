@@ -23,10 +23,12 @@
 
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
-static const sqlite3_io_methods *system_methods;
-static sqlite3_io_methods our_methods;
-static const sqlite3_io_methods *system_log_methods;
-static sqlite3_io_methods our_log_methods;
+
+/* Of SQLite's own files, and of logs: these it does not lock. */
+static struct layer {
+	const sqlite3_io_methods *system;
+	sqlite3_io_methods ours;
+} layers[2];
 
 /*
  * The log that was opened last, and how far it was read frame by frame, its header with the page. Only who makes its index
@@ -43,50 +45,34 @@ static int
 read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 {
 	const struct timespec pause = { 0, READ_PAUSE_NS };
-	int result = system_methods->xRead(file, out, len, offset);
+	const sqlite3_io_methods *system = layers[file->pMethods == &layers[1].ours].system;
+	int result = system->xRead(file, out, len, offset);
 
 	for (int tries = 1; tries < READ_TRIES && result == SQLITE_IOERR_CORRUPTFS; tries++) {
 		(void)nanosleep(&pause, NULL);
-		result = system_methods->xRead(file, out, len, offset);
+		result = system->xRead(file, out, len, offset);
 	}
-	return result;
-}
-
-static int
-read_log(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
-{
-	int result = system_log_methods->xRead(file, out, len, offset);
-
 	if (file == newest_log && len == SPOOL_FRAME && result == SQLITE_OK)
 		log_read_to = offset + len;
 	return result;
 }
 
-/* Our functions in the place of SQLite's own. A log's file has methods of its own: it is never locked. */
 static void
-take_over(sqlite3_file *file, bool is_log)
+take_over(sqlite3_file *file, struct layer *layer)
 {
-	if (is_log) {
-		system_log_methods = file->pMethods;
-		our_log_methods = *system_log_methods;
-		our_log_methods.xRead = read_log;
-		file->pMethods = &our_log_methods;
-		newest_log = file;
-		log_read_to = 0;
-		return;
+	if (layer->system == NULL) {
+		layer->system = file->pMethods;
+		layer->ours = *layer->system;
+		layer->ours.xRead = read_file;
 	}
-	if (system_methods == NULL) {
-		system_methods = file->pMethods;
-		our_methods = *system_methods;
-		our_methods.xRead = read_file;
-	}
-	if (file->pMethods == system_methods)
-		file->pMethods = &our_methods;
+	if (file->pMethods == layer->system)
+		file->pMethods = &layer->ours;
 }
 
 static int
 open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *given_flags)
 {
+	bool is_log = (flags & SQLITE_OPEN_WAL) != 0;
 	struct stat status;
 	int result;
 
@@ -95,11 +81,15 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 		file->pMethods = NULL;
 		return SQLITE_CANTOPEN;
 	}
-	if ((flags & SQLITE_OPEN_WAL) != 0 && name != NULL && stat(name, &status) == 0 && status.st_size > LOG_HEADER)
+	if (is_log && name != NULL && stat(name, &status) == 0 && status.st_size > LOG_HEADER)
 		flags &= ~SQLITE_OPEN_CREATE;
 	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
 	if (file->pMethods != NULL)
-		take_over(file, (flags & SQLITE_OPEN_WAL) != 0);
+		take_over(file, &layers[is_log]);
+	if (is_log && file->pMethods != NULL) {
+		newest_log = file;
+		log_read_to = 0;
+	}
 	return result;
 }
 

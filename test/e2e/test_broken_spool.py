@@ -383,15 +383,18 @@ def strace(device):
 
 
 # By its path only root can follow a file of a process that keeps its secrets to itself.
-def test_a_disk_that_failed_to_read_once(device, upstream, strace, root):
+@pytest.mark.parametrize("suffix", ["", "-wal"], ids=["file", "log"])
+def test_a_disk_that_failed_to_read_once(device, upstream, strace, root, suffix):
     device.configure(upstream)
     ids = device.record(3)
     spool_id = device.stats()["spool_id"]
     checkpoint(device)
     for when in range(1, 20):
+        if suffix == "-wal":
+            ids += device.record(3)
         upstream.script({"status": 503})
-        strace(device, "pread64:error=EIO:when=%d" % when, path=device.spool)
-        assert aside(device) == [], when
+        strace(device, "pread64:error=EIO:when=%d" % when, path=side(device, suffix))
+        assert aside(device) == [] and not side(device, "-damaged").exists(), when
     device.flush("--now").ended(0)
     assert device.stats()["spool_id"] == spool_id and set(upstream.committed) == set(ids)
 
