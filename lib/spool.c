@@ -269,22 +269,28 @@ px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_spool
 	return 0;
 }
 
-/* Whether the row that a failed insert may have left is this very item. */
+/*
+ * The key of the row that a failed insert may have left, when it is this very item; else 0. Where the spool took the place of
+ * another since, the row may have another seq: until upstream knows of that, all rows are looked at.
+ */
 static int
-find_twin(struct px_spool *spool, const struct entry *entry, bool *found, struct px_err *err)
+find_twin(struct px_spool *spool, const struct entry *entry, int64_t *key, struct px_err *err)
 {
 	uint8_t id[16];
-	int64_t key;
+	int64_t is_renewed;
 
-	*found = false;
+	*key = 0;
 	if (entry->perhaps_seq <= 0 || entry->perhaps_seq > SPOOL_SEQ_MASK)
 		return 0;
 	if (px_row_id_bytes(entry->item->id, id, err) == -1 ||
-	    px_db_number(spool, 0, &key, err, "SELECT key FROM item WHERE key = ?1 AND id = ?2", "ib",
+	    px_db_number(spool, 0, key, err, "SELECT key FROM item WHERE key = ?1 AND id = ?2", "ib",
 	    px_row_key(entry->item->kind, entry->perhaps_seq), id, (int64_t)sizeof(id)) == -1)
 		return -1;
-	*found = key != 0;
-	return 0;
+	if (*key != 0)
+		return 0;
+	if (px_db_number(spool, 0, &is_renewed, err, "SELECT replaces_id IS NOT NULL FROM spool WHERE one = 1", "") == -1)
+		return -1;
+	return is_renewed == 0 ? 0 : px_db_number(spool, 0, key, err, "SELECT key FROM item WHERE id = ?1", "b", id, (int64_t)sizeof(id));
 }
 
 static int
@@ -292,18 +298,18 @@ take_in(struct px_spool *spool, void *arg, struct px_err *err)
 {
 	struct entry *entry = arg;
 	int64_t taken;
-	bool is_there;
+	int64_t key;
 
 	if (px_db_number(spool, 0, &taken, err, "SELECT count(*) FROM taken WHERE name = ?1", "t", entry->name) == -1)
 		return -1;
 	if (taken > 0)
 		return 0;
 	if (px_db_run(spool, err, "INSERT INTO taken (name) VALUES (?1)", "t", entry->name) == -1 ||
-	    find_twin(spool, entry, &is_there, err) == -1)
+	    find_twin(spool, entry, &key, err) == -1)
 		return -1;
-	if (!is_there)
+	if (key == 0)
 		return put(spool, entry, err);
-	entry->item->seq = entry->perhaps_seq;
+	entry->item->seq = key & SPOOL_SEQ_MASK;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 """A spool that is broken, or none at all: nothing crashes or hangs, nothing readable is lost, and the operator is told."""
 import concurrent.futures
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -193,6 +194,23 @@ def test_everything_readable_is_delivered(device, upstream, make_device, case, e
         assert "-journal-orphan" in result.err and not side(device, "-journal").exists()
     left = {path.name for path in device.spool_folder.iterdir()}
     assert not [name for name in left if "-new-" in name or "-renew-" in name or "-damaged" in name], left
+
+
+def test_a_twin_in_overflow_is_known_in_a_new_spool(device, upstream):
+    """An insert whose last sync failed is in the spool and in overflow, and a renewal gives the row another seq."""
+    device.configure(upstream)
+    device.record(3)
+    device.flush("--now").ended(0)
+    ids = device.record(2)
+    device.overflow.mkdir(mode=0o700)
+    for item in [json.loads(line)["item"] for line in device.status("export").ended(0).out.splitlines()]:
+        name = "%s-%d.json" % (item["id"], item.pop("seq"))
+        (device.overflow / name).write_text(json.dumps(item, separators=(",", ":")))
+    side(device, "-damaged").touch()
+    device.flush("--now").ended(0)
+    assert len(aside(device)) == 1 and device.overflow_files() == []
+    assert [len(upstream.committed[name]) for name in ids] == [1, 1]
+    assert device.stats()["recorded"] == 2
 
 
 # -- what never was a spool
