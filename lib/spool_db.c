@@ -79,12 +79,26 @@ px_db_note_damage(struct px_spool *spool)
 		(void)close(fd);
 }
 
+/*
+ * What the system said; 0 where it is not at fault. On a read-only file system SQLite goes on to what it can't do for that
+ * reason, and tells of this.
+ */
+static int
+system_error(const struct px_spool *spool, int kind)
+{
+	int error_number = spool->db != NULL && (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN) ?
+	    sqlite3_system_errno(spool->db) : 0;
+
+	if ((error_number == ENOENT || error_number == EBADF) && access(spool->path, W_OK) == -1)
+		error_number = errno;
+	return error_number;
+}
+
 int
 px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *err)
 {
 	int kind = result & 0xff;
-	int error_number = spool->db != NULL && (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN) ?
-	    sqlite3_system_errno(spool->db) : 0;
+	int error_number = system_error(spool, kind);
 	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB;
 
 	spool->was_busy = kind == SQLITE_BUSY;

@@ -222,6 +222,15 @@ def test_a_read_only_mount(make_room, upstream, first):
     filling.arrived(upstream)
 
 
+def test_a_read_only_mount_is_named_where_sqlite_does_not(make_room):
+    """Without the shared memory of the log's index, SQLite tells what it could not do in the place of what it is for."""
+    device = make_room("mode=755,size=2m")
+    device.event("cpu")
+    device.remount("ro")
+    for result in (device.try_event("cpu"), device.status("list")):
+        assert "cannot open spool '%s': Read-only file system" % device.spool in result.ended(STORAGE).err
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["a new spool", "a warm spool"])
 def test_a_limit_on_the_size_of_files(device, upstream, syslog, first):
     """ulimit -f, in bytes: neither the recorder nor the flush dies of SIGXFSZ, whatever had room arrives."""
