@@ -34,8 +34,8 @@ flush_start_timer(const struct flush_run *run, enum px_spool_timer which, int64_
 	return px_spool_set_timer(run->spool, which, &timer, err);
 }
 
-static int
-renew_spool(const struct px_flush_job *job, const char *why, struct px_err *err)
+int
+flush_renew(const struct px_flush_job *job, const char *path, const char *why, struct px_err *err)
 {
 	struct px_spool_birth birth;
 	struct px_now now;
@@ -48,11 +48,22 @@ renew_spool(const struct px_flush_job *job, const char *why, struct px_err *err)
 	if (job->store.birth(job->store.birth_arg, &birth, err) == -1)
 		return -1;
 	job->world->now(&now);
-	if (px_spool_renew(job->store.spool_path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
+	if (px_spool_renew(path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
 		return -1;
 	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s; the old file is yours to "
 	    "look at and to remove", reason, aside, carried, birth.id);
 	return 0;
+}
+
+void
+flush_clear(const char *path)
+{
+	char journal[PATH_MAX];
+
+	px_spool_clear(path, journal, sizeof(journal));
+	if (journal[0] != '\0')
+		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and "
+		    "to remove", journal);
 }
 
 /* Opens the spool, or makes it, and looks whose it is. */
@@ -72,14 +83,10 @@ static int
 open_spool(struct flush_run *run, struct px_err *err)
 {
 	const struct px_flush_job *job = run->job;
-	char journal[PATH_MAX];
 	bool is_ours;
 	int rc;
 
-	px_spool_clear(job->store.spool_path, journal, sizeof(journal));
-	if (journal[0] != '\0')
-		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and "
-		    "to remove", journal);
+	flush_clear(job->store.spool_path);
 	rc = open_and_identify(run, &is_ours, err);
 	if (rc == 0 && is_ours)
 		return 0;
@@ -87,7 +94,7 @@ open_spool(struct flush_run *run, struct px_err *err)
 		return -1;
 	px_spool_close(run->spool);
 	run->spool = NULL;
-	if (renew_spool(job, rc == -1 ? err->text : "the spool was made on another device", err) == -1)
+	if (flush_renew(job, job->store.spool_path, rc == -1 ? err->text : "the spool was made on another device", err) == -1)
 		return -1;
 	return px_spool_open(&run->spool, job->store.spool_path, PX_SPOOL_FLUSH, job->store.wait_ms, err);
 }
@@ -257,7 +264,7 @@ px_flush(const struct px_flush_job *job, struct px_flush_result *result, struct 
 		before = *result;
 		px_spool_close(run.spool);
 		run.spool = NULL;
-		if (renew_spool(job, err->text, err) == -1 || open_spool(&run, err) == -1)
+		if (flush_renew(job, job->store.spool_path, err->text, err) == -1 || open_spool(&run, err) == -1)
 			goto out;
 		run.delivery = (struct px_delivery){ .retry_after_ms = -1 };
 		rc = work(&run, result, err);

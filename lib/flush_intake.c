@@ -4,11 +4,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "flush_parts.h"
 #include "log.h"
 #include "overflow.h"
 #include "payload.h"
+#include "sys.h"
 
 static enum px_overflow_fate
 take_in_file(void *arg, const struct px_overflow_file *file, bool *stop)
@@ -112,32 +114,67 @@ out:
 	return rc;
 }
 
-/* Recorders that could read no valid path put their events into the default place: they belong here too. */
+/* As any flush opens its spool, but that it makes none. */
+static int
+open_fallback(const struct px_flush_job *job, struct px_spool **from, struct px_err *err)
+{
+	const char *path = job->fallback_spool;
+
+	flush_clear(path);
+	if (px_spool_open(from, path, PX_SPOOL_FLUSH, job->store.wait_ms, err) == 0)
+		return 0;
+	if (err->code != PX_CORRUPT || flush_renew(job, path, err->text, err) == -1)
+		return -1;
+	return px_spool_open(from, path, PX_SPOOL_FLUSH, job->store.wait_ms, err);
+}
+
+static int
+move_all(struct flush_run *run, int64_t *count, struct px_err *err)
+{
+	struct px_spool *from = NULL;
+	bool moved = true;
+	int rc;
+
+	rc = open_fallback(run->job, &from, err);
+	while (rc == 0 && moved) {
+		rc = move_first(run, from, &moved, err);
+		*count += moved;
+	}
+	if (*count > 0)
+		px_spool_tidy(from, &run->limits);
+	px_spool_close(from);
+	return rc;
+}
+
+/*
+ * Recorders that could read no valid path put their events into the default place: they belong here too. Where another
+ * flush is at work on them, they are its own to send.
+ */
 static void
 take_in_fallback(struct flush_run *run)
 {
 	const char *path = run->job->fallback_spool;
-	struct px_spool *from = NULL;
+	char lock_path[PATH_MAX];
+	struct stat status;
 	struct px_err err;
-	bool moved = true;
 	int64_t count = 0;
+	int lock;
+	int rc;
 
 	if (path == NULL || strcmp(path, run->job->store.spool_path) == 0)
 		return;
 	take_in_overflow(run, path);
-	if (px_spool_open(&from, path, PX_SPOOL_LOOK, run->job->store.wait_ms, &err) == -1) {
-		if (err.code != PX_ABSENT)
-			px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
+	if (lstat(path, &status) == -1)
 		return;
-	}
-	while (moved) {
-		if (move_first(run, from, &moved, &err) == -1) {
-			px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
-			break;
-		}
-		count += moved ? 1 : 0;
-	}
-	px_spool_close(from);
+	(void)snprintf(lock_path, sizeof(lock_path), "%s-lock", path);
+	lock = px_sys_lock(lock_path, 0, &err);
+	if (lock == -1 && err.code == PX_LATER)
+		return;
+	rc = lock == -1 ? -1 : move_all(run, &count, &err);
+	if (lock != -1)
+		px_sys_unlock(lock);
+	if (rc == -1 && err.code != PX_ABSENT)
+		px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
 	if (count > 0)
 		px_log(PX_NOTICE, "took in %" PRId64 " items from the default place '%s'", count, path);
 }

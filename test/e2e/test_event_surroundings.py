@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from harness import (DEFAULT_SPOOL, EVENT, FLUSH, IS_ROOT, STORAGE, USAGE, UUID_V7, exactly_once, ids_in, mode_of, run)
+from harness import (DEFAULT_SPOOL, EVENT, FLUSH, IS_ROOT, STATUS, STORAGE, USAGE, UUID_V7, exactly_once, ids_in, mode_of,
+                     run)
 
 
 CLOSED = [streams for count in (1, 2, 3) for streams in itertools.combinations((0, 1, 2), count)]
@@ -448,6 +449,37 @@ def test_without_a_valid_path_the_default_place(device, upstream, syslog):
     assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "memory"]
     assert {len(items) for items in upstream.committed.values()} == {1}
     assert device.spool.exists()
+
+
+@pytest.mark.parametrize("damage", ["touch {default}-damaged", "printf garbage | dd conv=notrunc of={default} 2>&1"],
+                         ids=["found", "header"])
+def test_a_broken_spool_in_the_default_place_is_made_anew(device, upstream, damage):
+    device.configure(upstream)
+    result = in_a_namespace(device, ("""
+        mkdir -m 700 /var/lib/px-status
+        MONIT_EVENT='Size failed' {event} -c /nonexistent cpu
+        """ + damage + """
+        MONIT_EVENT='Size failed' {event} -c /nonexistent memory
+        {flush} -c {config} --now
+        ls /var/lib/px-status
+    """).format(event=EVENT, flush=FLUSH, config=device.config, default=DEFAULT_SPOOL)).ended(0)
+    assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "memory"]
+    assert {len(items) for items in upstream.committed.values()} == {1}
+    assert re.search(r"set aside as '%s\.broken-\S+'; [12] items were readable" % DEFAULT_SPOOL, result.err)
+    assert "spool.db.broken-" in result.out and "spool.db-damaged" not in result.out
+
+
+def test_a_default_place_where_another_flush_is_at_work(device, upstream):
+    if shutil.which("flock") is None:
+        pytest.skip("flock is needed")
+    device.configure(upstream)
+    result = in_a_namespace(device, """
+        mkdir -m 700 /var/lib/px-status
+        MONIT_EVENT='Size failed' {event} -c /nonexistent cpu
+        flock {default}-lock {flush} -c {config} --now
+        {status} list -s {default}
+    """.format(event=EVENT, flush=FLUSH, status=STATUS, config=device.config, default=DEFAULT_SPOOL)).ended(0)
+    assert upstream.committed == {} and " cpu" in result.out and "wait there" not in result.err
 
 
 def test_without_a_configuration_defaults(device):
