@@ -329,7 +329,7 @@ static const struct {
 	{ "FIFO", make_fifo, PX_STORAGE, "no regular file" },
 	{ "symbolic link", make_link, PX_STORAGE, "symbolic link" },
 	{ "link to itself", make_link_to_itself, PX_STORAGE, "symbolic link" },
-	{ "empty file", make_empty, PX_CORRUPT, "no spool" },
+	{ "empty file", make_empty, PX_CORRUPT, "nothing in it" },
 	{ "text", make_text, PX_CORRUPT, "not a database" },
 	{ "another database", make_foreign, PX_STORAGE, "another program" },
 	{ "another database with names of ours", make_foreign_with_our_names, PX_STORAGE, "another program" },
