@@ -258,7 +258,7 @@ deliver_all(struct deliver_run *run, struct px_err *err)
 			return -1;
 		job->world->now(&run->head.now);
 	} while (run->head.now.boot_ms - began_ms < job->run_limit_ms);
-	px_log(PX_NOTICE, "stopped after %d minutes; the next run goes on", (int)(job->run_limit_ms / 60000));
+	px_log(PX_NOTICE, "stopped, since the time of a run is over; the next one goes on");
 	return 0;
 }
 

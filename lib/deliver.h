@@ -51,8 +51,8 @@ struct px_delivery {
 };
 
 /*
- * Delivers until nothing is left, something stops it, or ${run_limit_ms} are over. ${state} is the spool's memory of
- * earlier runs (batch size, an item that upstream fails on); it is changed and the caller stores it. Returns 0, or -1
+ * Delivers until nothing is left, something stops it, or ${run_limit_ms} are over, a batch at least. ${state} is the
+ * spool's memory of earlier runs (batch size, an item that upstream fails on); it is changed and the caller stores it. Returns 0, or -1
  * with what stopped it: PX_LATER, PX_DENIED, PX_CONFIG, PX_STORAGE, PX_BUG. ${out} is filled in every case.
  */
 int px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, struct px_delivery *out, struct px_err *err)

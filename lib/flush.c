@@ -144,6 +144,16 @@ remember(struct flush_run *run, int rc, const struct px_err *why, struct px_err 
 	return px_spool_add_run(run->spool, &entry, &run->state, err);
 }
 
+/* How much is left of the time that a run may take, however often it delivers. */
+static int64_t
+time_left_ms(const struct flush_run *run)
+{
+	struct px_now now;
+
+	run->job->world->now(&now);
+	return run->began.boot_ms + RUN_LIMIT_MS - now.boot_ms;
+}
+
 static int
 deliver(struct flush_run *run, const struct px_spool_facts *facts, struct px_err *err)
 {
@@ -157,7 +167,7 @@ deliver(struct flush_run *run, const struct px_spool_facts *facts, struct px_err
 		.max_items = (size_t)job->config->batch.max_items,
 		.max_bytes = (size_t)job->config->batch.max_bytes,
 		.last_snapshot = facts->recorded,
-		.run_limit_ms = RUN_LIMIT_MS,
+		.run_limit_ms = time_left_ms(run),
 		.progress = job->progress,
 		.progress_arg = job->progress_arg,
 	};
@@ -233,7 +243,7 @@ work_for_overflow(struct flush_run *run, struct px_flush_result *result, struct 
 	struct px_flush_result before = { .acknowledged = 0 };
 	int rc = 0;
 
-	while (rc == 0 && run->overflow_waits && result->acknowledged > before.acknowledged) {
+	while (rc == 0 && run->overflow_waits && result->acknowledged > before.acknowledged && time_left_ms(run) > 0) {
 		before = *result;
 		run->overflow_waits = false;
 		run->delivery = (struct px_delivery){ .retry_after_ms = -1 };

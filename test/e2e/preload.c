@@ -4,7 +4,8 @@
  * names instead, and the process's peak of resident memory is appended to the file that PX_TEST_PEAK names.
  *
  * Clocks: PX_TEST_WALL_S and PX_TEST_BOOT_S are added to CLOCK_REALTIME and CLOCK_BOOTTIME, as if so much time had passed;
- * PX_TEST_BOOT_ID names a file in the place of the kernel's boot_id, as if it were another boot. Each sleep until a
+ * PX_TEST_BOOT_ID names a file in the place of the kernel's boot_id, as if it were another boot. PX_TEST_LATER names a file
+ * that has a byte for each second by which CLOCK_BOOTTIME went on, so that a test lets time pass under a program. Each sleep until a
  * moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept: all clocks go on at once.
  * So they do for each short pause when PX_TEST_PAUSES is set.
  */
@@ -66,6 +67,15 @@ add_ms(struct timespec *at, long long ms)
 	}
 }
 
+static long long
+later_ms(void)
+{
+	const char *path = getenv("PX_TEST_LATER");
+	struct stat st;
+
+	return path != NULL && stat(path, &st) == 0 ? (long long)st.st_size * 1000 : 0;
+}
+
 /* By the system call: sanitizers ask for the time before dlsym(3) works. */
 int
 clock_gettime(clockid_t clock, struct timespec *at)
@@ -76,7 +86,7 @@ clock_gettime(clockid_t clock, struct timespec *at)
 	if (rc == 0 && shift != NULL)
 		at->tv_sec += strtoll(shift, NULL, 10);
 	if (rc == 0)
-		add_ms(at, skipped_ms);
+		add_ms(at, skipped_ms + (clock == CLOCK_BOOTTIME ? later_ms() : 0));
 	return (int)rc;
 }
 

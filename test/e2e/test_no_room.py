@@ -5,6 +5,7 @@ whatever was accepted arrives once there is an upstream, full disk or not.
 """
 import collections
 import json
+import os
 import re
 import shutil
 
@@ -186,6 +187,35 @@ def test_a_disk_that_fills_during_the_flush(make_room, upstream):
     device.flush("--now").ended(0)
     filling.arrived(upstream)
     assert len(upstream.requests) == 12
+
+
+def test_overflow_that_waits_makes_no_run_longer(make_room, upstream):
+    """10 minutes are all, though each delivery makes room for overflow that may go next."""
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream, batch={"max_items": 1})
+    filling = Filling(device)
+    for _ in range(12):
+        filling.record(3000)
+    with device.obstructed():
+        for _ in range(5):
+            filling.record(60000)
+    device.fill()
+    later = device.folder / "later"
+    later.touch()
+    device.env["PX_TEST_LATER"] = str(later)
+
+    def reply(_):
+        os.truncate(later, later.stat().st_size + 250)
+        return {}
+
+    upstream.script(reply)
+    for _ in range(3):
+        upstream.forget()
+        device.flush("--now").ended(0)
+        assert len(upstream.requests) == 3
+    upstream.script()
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
 
 
 def test_a_spool_that_can_not_be_made(make_room, upstream):
