@@ -139,11 +139,11 @@ deliver_renew_token(struct deliver_run *run)
 }
 
 void
-deliver_count_attempt(const struct deliver_run *run)
+deliver_count_attempt(const struct deliver_run *run, const struct px_batch_entry *entries, size_t count)
 {
 	struct px_err err;
 
-	if (px_spool_count_attempt(run->job->spool, run->batch.entries, run->batch.count, &err) == -1)
+	if (px_spool_count_attempt(run->job->spool, entries, count, &err) == -1)
 		px_log(PX_WARNING, "%s", err.text);
 }
 
@@ -183,7 +183,7 @@ take_failure(struct deliver_run *run, const struct deliver_reply *reply, struct 
 	const struct px_reply *got = &reply->reply;
 	bool answer_is_long = got->body_cut && got->status < 300 && reply->answer.body == PX_BODY_NOT_JSON;
 
-	deliver_count_attempt(run);
+	deliver_count_attempt(run, run->batch.entries, run->batch.count);
 	if ((got->status >= 500 && got->status <= 599) || got->timed_out) {
 		if (deliver_stuck_failed(run, err) == -1)
 			return -1;

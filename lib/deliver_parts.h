@@ -59,8 +59,8 @@ bool deliver_renew_token(struct deliver_run *run);
 bool deliver_compresses(const struct deliver_run *run);
 void deliver_go_plain(struct deliver_run *run, bool for_good);
 
-/* Counts one more attempt for each item of the batch. */
-void deliver_count_attempt(const struct deliver_run *run);
+/* Counts one more attempt for each of ${count} items. */
+void deliver_count_attempt(const struct deliver_run *run, const struct px_batch_entry *entries, size_t count);
 
 /* Sets ${err} to what a run ends with by ${verdict}; always -1. */
 int deliver_stop(const struct px_verdict *verdict, struct px_err *err);

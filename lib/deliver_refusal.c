@@ -69,6 +69,16 @@ shrink_batches(struct deliver_run *run)
 		run->state->batch_limit = (int64_t)run->batch.count / 2;
 }
 
+static void
+count_refused(const struct deliver_run *run)
+{
+	struct px_batch_entry entries[DELIVER_REFUSED_MAX];
+
+	for (size_t i = 0; i < run->refused_count; i++)
+		entries[i] = run->refused[i].entry;
+	deliver_count_attempt(run, entries, run->refused_count);
+}
+
 /* The batch's one item was refused. Whether it is to blame shows when upstream takes another. */
 static int
 take_refused_item(struct deliver_run *run, const struct deliver_reply *reply, struct px_err *err)
@@ -76,7 +86,6 @@ take_refused_item(struct deliver_run *run, const struct deliver_reply *reply, st
 	const char *reason = reply->answer.problem[0] != '\0' ? reply->answer.problem : reply->verdict.reason;
 	struct deliver_refused *refused = &run->refused[run->refused_count++];
 
-	deliver_count_attempt(run);
 	refused->entry = run->batch.entries[0];
 	(void)snprintf(refused->reason, sizeof(refused->reason), "%.*s",
 	    (int)px_text_cut(reason, strlen(reason), sizeof(refused->reason) - 1), reason);
@@ -86,6 +95,7 @@ take_refused_item(struct deliver_run *run, const struct deliver_reply *reply, st
 	if (run->refused_count < DELIVER_REFUSED_MAX)
 		return 0;
 	run->blames_nothing = true;
+	count_refused(run);
 	return px_err_set(err, PX_LATER, "upstream refuses each of %d items alone and takes none: nothing is blamed, all is kept (%s)",
 	    DELIVER_REFUSED_MAX, reply->verdict.reason);
 }
@@ -101,7 +111,7 @@ deliver_take_refusal(struct deliver_run *run, const struct deliver_reply *reply,
 		/* What is refused even when it is empty is not too large. */
 		if (is_too_large && on_empty != PX_SPLIT)
 			shrink_batches(run);
-		deliver_count_attempt(run);
+		deliver_count_attempt(run, run->batch.entries, run->batch.count);
 		return -1;
 	}
 	if (run->plain != was_plain)

@@ -384,8 +384,8 @@ quarantine(struct px_spool *spool, int64_t key, const char *whole_reason, int64_
 	if (is_there == 0)
 		return 0;
 	if (px_db_number(spool, 0, &was_quarantined, err, "SELECT reason IS NOT NULL FROM mark WHERE key = ?1", "i", key) == -1 ||
-	    px_db_run(spool, err, "INSERT INTO mark (key, attempts, reason) VALUES (?1, 0, ?2) ON CONFLICT (key) DO UPDATE SET "
-	    "reason = excluded.reason, deferred = NULL", "it", key, kept) == -1)
+	    px_db_run(spool, err, "INSERT INTO mark (key, attempts, reason) VALUES (?1, 1, ?2) ON CONFLICT (key) DO UPDATE SET "
+	    "attempts = attempts + 1, reason = excluded.reason, deferred = NULL", "it", key, kept) == -1)
 		return -1;
 	counters->quarantined += was_quarantined == 0;
 	return remember_quarantined(spool, key, kept, wall_ms, err);

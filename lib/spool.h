@@ -85,7 +85,7 @@ int px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px
 struct px_spool_item {
 	struct px_item item;
 	bool quarantined;
-	int64_t attempts;		/* posts that it was part of and that did not settle it */
+	int64_t attempts;		/* posts that ended a run, and those that put it into quarantine */
 	const char *reason;		/* of the quarantine; NULL when pending */
 	bool deferred;			/* behind all others: upstream fails on it */
 };
@@ -119,9 +119,9 @@ struct px_settled {
 };
 
 /*
- * Acknowledged items leave, rejected ones go into quarantine, the counters change, all in one transaction. An item that is
- * no longer there (dropped, pushed out meanwhile) changes nothing. ${told_replaces}: upstream has acknowledged a batch
- * that said what this spool replaces.
+ * Acknowledged items leave, rejected ones go into quarantine with one more attempt, the counters change, all in one
+ * transaction. An item that is no longer there (dropped, pushed out meanwhile) changes nothing. ${told_replaces}: upstream
+ * has acknowledged a batch that said what this spool replaces.
  */
 int px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t count, int64_t wall_ms,
     bool told_replaces, struct px_err *err) PX_MUST_CHECK;

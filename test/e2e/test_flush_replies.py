@@ -132,8 +132,8 @@ def test_rejected_items_are_quarantined(enrolled, upstream):
     enrolled.flush().ended(0)
     exactly_once(upstream, [ids[0], ids[2]])
     items = enrolled.list()
-    assert [(item["id"], item["state"], item["reason"]) for item in items] == [
-        (ids[1], "quarantined", "no such topic"), (ids[3], "quarantined", "too old")]
+    assert [(item["id"], item["state"], item["reason"], item["attempts"]) for item in items] == [
+        (ids[1], "quarantined", "no such topic", 1), (ids[3], "quarantined", "too old", 1)]
     stats = enrolled.stats()
     assert (stats["acknowledged"], stats["quarantined"], stats["pending"]) == (2, 2, 0)
 
@@ -203,8 +203,8 @@ def test_bad_items_are_found_by_halving(enrolled, upstream, status):
     assert upstream.requests[1].items == []
     assert len(upstream.requests) <= 1 + 1 + 2 * (2 * 6 + 2)
     exactly_once(upstream, [one for one in ids if one not in bad])
-    assert [(item["id"], item["state"], item["reason"]) for item in enrolled.list()] == [
-        (ids[number], "quarantined", "Not to our taste: no") for number in (5, 40)]
+    assert [(item["id"], item["state"], item["reason"], item["attempts"]) for item in enrolled.list()] == [
+        (ids[number], "quarantined", "Not to our taste: no", 1) for number in (5, 40)]
 
 
 def test_sixteen_refused_alone_and_nothing_taken(enrolled, upstream):
@@ -214,6 +214,7 @@ def test_sixteen_refused_alone_and_nothing_taken(enrolled, upstream):
     assert sum(len(request.items) == 1 for request in upstream.requests) == 16
     stats = enrolled.stats()
     assert (stats["pending"], stats["quarantined"]) == (20, 0) and stats["next_try"] is not None
+    assert [item["attempts"] for item in enrolled.list()] == 16 * [1] + 4 * [0]
     # One that is taken shows that upstream is well: the others are at fault.
     upstream.script(lambda request: {"status": 400} if set(request.ids) - {ids[17]} else {})
     enrolled.status("drop", *ids[:4]).ended(0)

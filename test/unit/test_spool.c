@@ -185,7 +185,7 @@ check_whole_item(void *arg, const struct px_spool_item *found)
 	assert_int_equal(found->item.time_ms, wanted.time_ms);
 	assert_true(px_slice_is(found->item.topic, "cpu"));
 	assert_true(px_slice_is(found->item.body, "{\"a\":1}"));
-	assert_int_equal(found->attempts, 2);
+	assert_int_equal(found->attempts, 3);
 	assert_string_equal(found->reason, "no good");
 	return true;
 }
