@@ -62,10 +62,13 @@ hardening += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 endif
 endif
 
+# libcurl is loaded when it is needed, by the name that a program linked with it would have.
+libcurl := $(or $(shell objdump -p $$($(CC) -print-file-name=libcurl.so) 2>/dev/null | sed -n 's/^ *SONAME *//p'),libcurl.so.4)
+
 quoted = '"$(1)"'
 ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quoted,$(VERSION)) \
 	-DPX_PREFIX=$(call quoted,$(PREFIX)) -DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) \
-	-DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) \
+	-DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) -DPX_LIBCURL=$(call quoted,$(libcurl)) \
 	-ffile-prefix-map='$(CURDIR)/='
 
 # A program has no more than it calls: what is not there need not be loaded, nor its symbols looked up.
@@ -78,7 +81,7 @@ link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 # archive is there; SQLite only when asked to.
 has_archive = $(shell echo 'int main(void) { return 0; }' | $(CC) -x c - -o /dev/null -l:$(1) 2>/dev/null && echo '$(1)')
 recorder_libs := $(if $(call has_archive,libinih.a),-l:libinih.a,-linih) $(if $(call is,$(STATIC_SQLITE)),-l:libsqlite3.a -lm,-lsqlite3)
-flush_libs := -linih -lsqlite3 -lcurl -lcjson -lz -lm
+flush_libs := -linih -lsqlite3 -lcjson -lz -lm
 
 # ---- What is built, and where: each compiler and each kind of build has a folder of its own.
 

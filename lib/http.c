@@ -88,7 +88,7 @@ set_numbers(CURL *curl, const struct px_http_options *options)
 	CURLcode code = CURLE_OK;
 
 	for (size_t i = 0; i < COUNT(numbers) && code == CURLE_OK; i++)
-		code = curl_easy_setopt(curl, numbers[i].option, numbers[i].value);
+		code = http_curl.easy_setopt(curl, numbers[i].option, numbers[i].value);
 	return code;
 }
 
@@ -116,9 +116,9 @@ set_texts(CURL *curl, const struct px_http_options *options)
 	CURLcode code = CURLE_OK;
 
 	for (size_t i = 0; i < COUNT(texts) && code == CURLE_OK; i++)
-		code = curl_easy_setopt(curl, texts[i].option, texts[i].value);
+		code = http_curl.easy_setopt(curl, texts[i].option, texts[i].value);
 	for (size_t i = 0; i < COUNT(system_store) && code == CURLE_OK && options->ca != NULL; i++)
-		code = curl_easy_setopt(curl, system_store[i], NULL);
+		code = http_curl.easy_setopt(curl, system_store[i], NULL);
 	return code;
 }
 
@@ -141,7 +141,7 @@ set_pems(CURL *curl, const struct px_http_options *options)
 			continue;
 		blob.data = pems[i].value->data;
 		blob.len = pems[i].value->len;
-		code = curl_easy_setopt(curl, pems[i].option, &blob);
+		code = http_curl.easy_setopt(curl, pems[i].option, &blob);
 	}
 	return code;
 }
@@ -149,16 +149,16 @@ set_pems(CURL *curl, const struct px_http_options *options)
 static CURLcode
 set_callbacks(CURL *curl, char *error)
 {
-	CURLcode code = curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+	CURLcode code = http_curl.easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
 
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_watch_open);
+		code = http_curl.easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_watch_open);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, http_watch_close);
+		code = http_curl.easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, http_watch_close);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+		code = http_curl.easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+		code = http_curl.easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
 	return code;
 }
 
@@ -166,10 +166,10 @@ set_callbacks(CURL *curl, char *error)
 static struct curl_slist *
 add_line(struct curl_slist *list, const char *line)
 {
-	struct curl_slist *longer = curl_slist_append(list, line);
+	struct curl_slist *longer = http_curl.slist_append(list, line);
 
 	if (longer == NULL)
-		curl_slist_free_all(list);
+		http_curl.slist_free_all(list);
 	return longer;
 }
 
@@ -209,15 +209,17 @@ px_http_open(struct px_http **out, const struct px_http_options *options, struct
 	*out = NULL;
 	if (check_options(options, err) == -1)
 		return -1;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (http_curl_load(err) == -1)
+		return -1;
+	if (http_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return px_err_set(err, PX_BUG, "cannot start libcurl");
 	http = calloc(1, sizeof(*http));
 	if (http == NULL) {
-		curl_global_cleanup();
+		http_curl.global_cleanup();
 		return px_err_set(err, PX_BUG, "no memory for an HTTP handle");
 	}
 	http->options = *options;
-	http->curl = curl_easy_init();
+	http->curl = http_curl.easy_init();
 	http->plain_headers = make_headers(false);
 	http->gzip_headers = make_headers(true);
 	if (http->curl == NULL || http->plain_headers == NULL || http->gzip_headers == NULL) {
@@ -232,7 +234,7 @@ px_http_open(struct px_http **out, const struct px_http_options *options, struct
 	if (code == CURLE_OK)
 		code = set_pems(http->curl, options);
 	if (code != CURLE_OK) {
-		(void)px_err_set(err, PX_CONFIG, "libcurl refuses a setting: %s", curl_easy_strerror(code));
+		(void)px_err_set(err, PX_CONFIG, "libcurl refuses a setting: %s", http_curl.easy_strerror(code));
 		goto failed;
 	}
 	*out = http;
@@ -247,23 +249,23 @@ px_http_close(struct px_http *http)
 {
 	if (http == NULL)
 		return;
-	curl_easy_cleanup(http->curl);
-	curl_slist_free_all(http->plain_headers);
-	curl_slist_free_all(http->gzip_headers);
+	http_curl.easy_cleanup(http->curl);
+	http_curl.slist_free_all(http->plain_headers);
+	http_curl.slist_free_all(http->gzip_headers);
 	free(http);
-	curl_global_cleanup();
+	http_curl.global_cleanup();
 }
 
 int
 px_http_set_token(struct px_http *http, const char *token, struct px_err *err)
 {
 	long without = http->options.user != NULL ? (long)CURLAUTH_BASIC : (long)CURLAUTH_NONE;
-	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_XOAUTH2_BEARER, token);
+	CURLcode code = http_curl.easy_setopt(http->curl, CURLOPT_XOAUTH2_BEARER, token);
 
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(http->curl, CURLOPT_HTTPAUTH, token != NULL ? (long)CURLAUTH_BEARER : without);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPAUTH, token != NULL ? (long)CURLAUTH_BEARER : without);
 	if (code != CURLE_OK)
-		return px_err_set(err, PX_BUG, "cannot set a token: %s", curl_easy_strerror(code));
+		return px_err_set(err, PX_BUG, "cannot set a token: %s", http_curl.easy_strerror(code));
 	return 0;
 }
 
@@ -301,14 +303,14 @@ compress_body(struct px_slice in, struct px_buf *out, struct px_err *err)
 static CURLcode
 perform(struct px_http *http, struct http_exchange *exchange)
 {
-	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HEADERDATA, exchange);
+	CURLcode code = http_curl.easy_setopt(http->curl, CURLOPT_HEADERDATA, exchange);
 
 	http->error[0] = '\0';
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, exchange);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_WRITEDATA, exchange);
 	if (code == CURLE_OK) {
 		http_watch_start(to_timeout(http->options.timeout_ms));
-		code = curl_easy_perform(http->curl);
+		code = http_curl.easy_perform(http->curl);
 		exchange->time_is_up = http_watch_stop();
 	}
 	return code == CURLE_OK && !exchange->headers_ended ? CURLE_WEIRD_SERVER_REPLY : code;
@@ -332,11 +334,11 @@ px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply,
 			goto out;
 		sent = (struct px_slice){ px_buf_text(&compressed), compressed.len };
 	}
-	code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, gzip ? http->gzip_headers : http->plain_headers);
+	code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPHEADER, gzip ? http->gzip_headers : http->plain_headers);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
 	exchange.sent_len = sent.len;
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
@@ -370,10 +372,10 @@ px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err)
 	struct http_exchange exchange = { .body = out };
 	char why[256];
 	long status;
-	CURLcode code = curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
+	CURLcode code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
 
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
 	status = http_info(http, CURLINFO_RESPONSE_CODE);

@@ -12,6 +12,24 @@
 
 #define HTTP_HEADERS_MAX ((size_t)256 << 10)	/* of one exchange, those of 1xx replies and of the proxy too */
 
+/*
+ * What of libcurl is called. It is not linked but loaded when the first exchange begins: it and the thirty libraries behind
+ * it are most of what a program needs to start, and a flush that has nothing to send does without.
+ */
+#define HTTP_CURL_FUNCTIONS(each) each(global_init) each(global_cleanup) each(easy_init) each(easy_cleanup) \
+	each(easy_setopt) each(easy_getinfo) each(easy_header) each(easy_perform) each(easy_strerror) each(slist_append) \
+	each(slist_free_all)
+
+struct http_curl {
+#define MEMBER(name) __typeof__(&curl_##name) name;
+	HTTP_CURL_FUNCTIONS(MEMBER)
+#undef MEMBER
+};
+
+/* Filled by http_curl_load, which may be called again. -1 with PX_BUG. */
+extern struct http_curl http_curl;
+int http_curl_load(struct px_err *err) PX_MUST_CHECK;
+
 struct px_http {
 	CURL *curl;
 	struct curl_slist *plain_headers;

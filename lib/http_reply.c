@@ -12,7 +12,7 @@ http_info(const struct px_http *http, CURLINFO which)
 {
 	long value = 0;
 
-	return curl_easy_getinfo(http->curl, which, &value) == CURLE_OK ? value : 0;
+	return http_curl.easy_getinfo(http->curl, which, &value) == CURLE_OK ? value : 0;
 }
 
 /* Whether the connection stood, the proxy's and TLS included, so that time ran out on the exchange itself. */
@@ -21,14 +21,14 @@ was_connected(const struct px_http *http)
 {
 	curl_off_t since = 0;
 
-	return curl_easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &since) == CURLE_OK && since > 0;
+	return http_curl.easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &since) == CURLE_OK && since > 0;
 }
 
 void
 http_tell_failure(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, char *out, size_t size)
 {
 	struct px_buf clean = PX_BUF((size_t)4 * CURL_ERROR_SIZE);
-	const char *text = http->error[0] != '\0' ? http->error : curl_easy_strerror(code);
+	const char *text = http->error[0] != '\0' ? http->error : http_curl.easy_strerror(code);
 	long status = http_info(http, CURLINFO_RESPONSE_CODE);
 
 	if (exchange->time_is_up)
@@ -51,9 +51,9 @@ find_header(const struct px_http *http, const char *name)
 {
 	struct curl_header *header;
 
-	if (curl_easy_header(http->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	if (http_curl.easy_header(http->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
-	if (header->amount > 1 && curl_easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	if (header->amount > 1 && http_curl.easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
 	return header->value;
 }
@@ -72,7 +72,7 @@ lengths_agree(const struct px_http *http)
 	for (size_t i = 0; i < amount; i++) {
 		int64_t length;
 
-		if (curl_easy_header(http->curl, "Content-Length", i, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		if (http_curl.easy_header(http->curl, "Content-Length", i, CURLH_HEADER, -1, &header) != CURLHE_OK)
 			return i == 0;
 		if (px_text_to_int64(px_slice_trim(px_slice(header->value)), 0, INT64_MAX, &length) == -1 ||
 		    (first != -1 && length != first))
@@ -90,7 +90,7 @@ is_hasty(const struct px_http *http, const struct http_exchange *exchange)
 	long status = http_info(http, CURLINFO_RESPONSE_CODE);
 	curl_off_t sent = 0;
 
-	if (status < 200 || status > 299 || curl_easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK)
+	if (status < 200 || status > 299 || http_curl.easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK)
 		return false;
 	return (size_t)sent < exchange->sent_len;
 }

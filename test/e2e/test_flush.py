@@ -53,6 +53,22 @@ def test_nothing_pending_posts_nothing(enrolled, upstream):
     assert upstream.requests == []
 
 
+def test_nothing_pending_loads_no_libcurl(enrolled, upstream):
+    """It and what comes with it are most of what a program here needs to start."""
+    def loaded():
+        result = enrolled.flush(env={"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(enrolled.folder / "loaded")}).ended(0)
+        silent(result)
+        files = sorted(enrolled.folder.glob("loaded.*"))
+        text = "".join(file.read_text(errors="replace") for file in files)
+        for file in files:
+            file.unlink()
+        return [name for name in ("sqlite3", "curl", "ssl", "gnutls") if "lib%s" % name in text]
+    assert loaded() == ["sqlite3"]
+    ids = enrolled.record(1)
+    assert "curl" in loaded()
+    exactly_once(upstream, ids)
+
+
 def test_the_envelope(enrolled, upstream):
     ids = enrolled.record(2)
     before = datetime.datetime.now(datetime.timezone.utc)
