@@ -64,7 +64,7 @@ fill_batch(struct deliver_run *run, struct px_err *err)
 
 	px_batch_empty(&run->batch);
 	run->batch.max_items = batch_limit(run);
-	if (px_spool_each_pending(run->job->spool, run->job->last_snapshot, add_to_batch, &filling, err) == -1)
+	if (px_spool_read_pending(run->job->spool, run->job->last_snapshot, add_to_batch, &filling, err) == -1)
 		return -1;
 	return filling.rc;
 }

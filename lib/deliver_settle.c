@@ -29,9 +29,12 @@ compare_id(const void *id, const void *entry)
 static int
 mark_rejected(const struct px_batch *batch, const struct px_answer *answer, struct px_settled *settled, struct px_err *err)
 {
-	const struct px_batch_entry **by_id = calloc(batch->count + 1, sizeof(struct px_batch_entry *));
+	const struct px_batch_entry **by_id;
 	size_t unknown = 0;
 
+	if (answer->rejected_count == 0)
+		return 0;
+	by_id = calloc(batch->count + 1, sizeof(struct px_batch_entry *));
 	if (by_id == NULL)
 		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count);
 	for (size_t i = 0; i < batch->count; i++)

@@ -69,8 +69,9 @@ begin_flush(struct px_spool *spool, struct px_err *err)
 		return px_err_set(err, PX_CORRUPT, "cannot use spool '%s': it was found damaged", spool->name);
 	if (px_room_load(spool, &counters, err) == -1 || look_into_tables(spool, err) == -1)
 		return -1;
-	spool->bounds = px_room_bounds(counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
-	(void)sqlite3_exec(spool->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
+	px_room_set_bounds(spool, counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
+	/* KiB; a transaction that changes more takes more, and nothing goes to the log before its end. */
+	(void)sqlite3_exec(spool->db, "PRAGMA cache_spill=OFF; PRAGMA cache_size=-256", NULL, NULL, NULL);
 	px_make_remove_stale(spool->path);
 	return px_make_sync_folder(spool->path, err);
 }
@@ -125,7 +126,7 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 	spool->use = use;
 	spool->turn_fd = -1;
 	spool->wait_ms = wait_ms;
-	spool->bounds = px_room_bounds(INT64_MAX);
+	px_room_set_bounds(spool, INT64_MAX);
 	if (px_db_real_path(path, spool->path, err) == -1 || check_kind(spool->path, path, err) == -1 ||
 	    check_side_files(spool->path, path, err) == -1)
 		goto out;
@@ -231,7 +232,7 @@ try_put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, 
 {
 	bool perhaps = false;
 
-	spool->bounds = px_room_bounds(entry->limits->max_bytes);
+	px_room_set_bounds(spool, entry->limits->max_bytes);
 	entry->item->seq = 0;
 	if (!px_room_is_too_large(spool, (int64_t)entry->item->body.len) &&
 	    px_room_prepare(spool, (int64_t)entry->item->body.len, err) == -1)
@@ -391,17 +392,39 @@ quarantine(struct px_spool *spool, int64_t key, const char *whole_reason, int64_
 	return remember_quarantined(spool, key, kept, wall_ms, err);
 }
 
+/*
+ * Takes ${count} items of one kind out whose seqs follow each other: whole pages leave by one statement. Such a range holds
+ * nothing else, whatever others did to it meanwhile, since no seq is given twice.
+ */
 static int
-acknowledge(struct px_spool *spool, int64_t key, struct spool_counters *counters, struct px_err *err)
+acknowledge(struct px_spool *spool, const struct px_settled *first, size_t count, struct spool_counters *counters,
+    struct px_err *err)
 {
-	bool was_there;
-	bool was_quarantined;
+	int64_t from = px_row_key(first->kind, first->seq);
+	int64_t to = from + (int64_t)count - 1;
+	int64_t marked;
+	int64_t quarantined = 0;
 
-	if (px_row_remove(spool, key, &was_there, &was_quarantined, err) == -1)
+	if (px_db_number(spool, 0, &marked, err, "SELECT count(*) FROM mark WHERE key BETWEEN ?1 AND ?2", "ii", from, to) == -1 ||
+	    (marked > 0 && px_db_number(spool, 0, &quarantined, err, "SELECT count(*) FROM mark WHERE key BETWEEN ?1 AND ?2 AND "
+	    "reason IS NOT NULL AND key IN (SELECT key FROM item)", "ii", from, to) == -1) ||
+	    px_db_run(spool, err, "DELETE FROM item WHERE key BETWEEN ?1 AND ?2", "ii", from, to) == -1)
 		return -1;
-	counters->acknowledged += was_there;
-	counters->quarantined -= was_quarantined;
-	return 0;
+	counters->acknowledged += sqlite3_changes(spool->db);
+	counters->quarantined -= quarantined;
+	return marked == 0 ? 0 : px_db_run(spool, err, "DELETE FROM mark WHERE key BETWEEN ?1 AND ?2", "ii", from, to);
+}
+
+/* How many from ${settled} on are acknowledged with seqs that follow each other. */
+static size_t
+count_run(const struct px_settled *settled, size_t count)
+{
+	size_t run = 1;
+
+	while (run < count && settled[run].reason == NULL && settled[run].kind == settled->kind &&
+	    settled[run].seq == settled[run - 1].seq + 1)
+		run++;
+	return run;
 }
 
 static int
@@ -415,17 +438,21 @@ settle(struct px_spool *spool, void *arg, struct px_err *err)
 	if (px_room_load(spool, &counters, err) == -1)
 		return -1;
 	/* What leaves goes first and makes room for the reasons of what stays. */
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < settling->count; i++) {
-			const struct px_settled *one = &settling->settled[i];
-			int64_t key = px_row_key(one->kind, one->seq);
+	for (size_t i = 0, run; i < settling->count; i += run) {
+		run = 1;
+		if (settling->settled[i].reason != NULL)
+			continue;
+		run = count_run(&settling->settled[i], settling->count - i);
+		if (acknowledge(spool, &settling->settled[i], run, &counters, err) == -1)
+			return -1;
+	}
+	for (size_t i = 0; i < settling->count; i++) {
+		const struct px_settled *one = &settling->settled[i];
 
-			if ((pass == 0) != (one->reason == NULL))
-				continue;
-			if (one->reason == NULL ? acknowledge(spool, key, &counters, err) == -1 :
-			    quarantine(spool, key, one->reason, settling->wall_ms, &counters, err) == -1)
-				return -1;
-		}
+		if (one->reason != NULL && quarantine(spool, px_row_key(one->kind, one->seq), one->reason, settling->wall_ms,
+		    &counters, err) == -1)
+			return -1;
+	}
 	if (settling->told_replaces &&
 	    px_db_run(spool, err, "UPDATE spool SET replaces_id = NULL WHERE one = 1", "") == -1)
 		return -1;

@@ -101,6 +101,13 @@ typedef bool px_spool_each_fn(void *arg, const struct px_spool_item *item);
 int px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg,
     struct px_err *err) PX_MUST_CHECK;
 
+/*
+ * The same in one reading transaction and without a copy of each item, for an ${each} that waits for nothing and calls
+ * nothing of the spool.
+ */
+int px_spool_read_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg,
+    struct px_err *err) PX_MUST_CHECK;
+
 /* Every item, pending and quarantined, in order of seq; otherwise like px_spool_each_pending. */
 int px_spool_each(struct px_spool *spool, px_spool_each_fn *each, void *arg, struct px_err *err) PX_MUST_CHECK;
 

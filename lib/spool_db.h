@@ -151,6 +151,7 @@ int px_db_check_schema(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK
 
 /* spool_room.c: what max_bytes allows, and making room for it. */
 struct spool_bounds px_room_bounds(int64_t max_bytes);
+void px_room_set_bounds(struct px_spool *spool, int64_t max_bytes);
 int px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err) PX_MUST_CHECK;
 int px_room_store(struct px_spool *spool, const struct spool_counters *counters, struct px_err *err) PX_MUST_CHECK;
 

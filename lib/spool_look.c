@@ -112,6 +112,27 @@ open_sources(struct px_spool *spool, struct walk *walk, struct px_err *err)
 	return 0;
 }
 
+static void
+close_sources(struct px_spool *spool, struct walk *walk)
+{
+	for (size_t i = 0; i < walk->source_count; i++)
+		if (walk->sources[i].rows != NULL)
+			px_db_done(walk->sources[i].rows);
+	px_db_end_read(spool);
+}
+
+/* Moves on from the row that was read. In a torn tree the same rows could come for ever. */
+static int
+pass_by(struct px_spool *spool, struct source *source, struct px_err *err)
+{
+	int64_t position = sqlite3_column_int64(source->rows, 0);
+
+	if (position <= source->after)
+		return px_db_malformed(spool, "the order of items", err);
+	source->after = position;
+	return step(spool, source, err);
+}
+
 /* Reads the next few items in a transaction of its own. */
 static int
 read_few(struct px_spool *spool, struct walk *walk, struct px_err *err)
@@ -126,23 +147,37 @@ read_few(struct px_spool *spool, struct walk *walk, struct px_err *err)
 	if (open_sources(spool, walk, err) == -1)
 		goto out;
 	while (held->count < HELD_ITEMS && held->total < HELD_BYTES && (source = next_source(walk)) != NULL) {
-		if (px_row_read(spool, source->rows, 1, &item, err) == -1 || hold(held, &item, err) == -1)
-			goto out;
-		/* In a torn tree the same rows could come for ever. */
-		if (sqlite3_column_int64(source->rows, 0) <= source->after) {
-			(void)px_db_malformed(spool, "the order of items", err);
-			goto out;
-		}
-		source->after = sqlite3_column_int64(source->rows, 0);
-		if (step(spool, source, err) == -1)
+		if (px_row_read(spool, source->rows, 1, &item, err) == -1 || hold(held, &item, err) == -1 ||
+		    pass_by(spool, source, err) == -1)
 			goto out;
 	}
 	rc = 0;
 out:
-	for (size_t i = 0; i < walk->source_count; i++)
-		if (walk->sources[i].rows != NULL)
-			px_db_done(walk->sources[i].rows);
-	px_db_end_read(spool);
+	close_sources(spool, walk);
+	return rc;
+}
+
+/* Reads on in the transaction that is open, without a copy, and ends it. */
+static int
+read_all(struct px_spool *spool, struct walk *walk, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	struct px_spool_item item;
+	struct source *source;
+	bool goes_on = true;
+	int rc = -1;
+
+	if (open_sources(spool, walk, err) == -1)
+		goto out;
+	while (goes_on && (source = next_source(walk)) != NULL) {
+		if (px_row_read(spool, source->rows, 1, &item, err) == -1)
+			goto out;
+		goes_on = each(arg, &item);
+		if (goes_on && pass_by(spool, source, err) == -1)
+			goto out;
+	}
+	rc = 0;
+out:
+	close_sources(spool, walk);
 	return rc;
 }
 
@@ -174,17 +209,24 @@ static const char events_sql[] = RANGE_OF_ITEMS " ORDER BY i.key";
 static const char snapshots_sql[] = RANGE_OF_ITEMS " ORDER BY i.key ";
 static const char pending_events_sql[] = RANGE_OF_PENDING " ORDER BY i.key";
 static const char pending_snapshots_sql[] = RANGE_OF_PENDING " ORDER BY i.key ";
+
+/* Without a look for the mark of each. */
+#define RANGE_OF_UNMARKED "SELECT key, key, id, time_ms, topic, body, 0, NULL, NULL FROM item WHERE key > ?1 AND key <= ?2 AND " \
+    "?3 IS NOT NULL"
+static const char unmarked_events_sql[] = RANGE_OF_UNMARKED " ORDER BY key";
+static const char unmarked_snapshots_sql[] = RANGE_OF_UNMARKED " ORDER BY key ";
 static const char deferred_sql[] = "SELECT m.deferred, " ITEM_COLUMNS " FROM mark m CROSS JOIN item i ON i.key = m.key WHERE "
     "m.deferred IS NOT NULL AND m.deferred > ?1 AND m.deferred <= ?2 AND m.reason IS NULL AND (i.key <= ?3 OR i.key > "
     "281474976710656) ORDER BY m.deferred";
 
 _Static_assert(SPOOL_EVENT_KEYS == INT64_C(281474976710656), "the number in the statements");
 
-int
-px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
+static struct walk
+walk_of_pending(int64_t last_snapshot)
 {
 	int64_t upto = last_snapshot < SPOOL_SEQ_MASK ? last_snapshot : SPOOL_SEQ_MASK;
-	struct walk walk = {
+
+	return (struct walk){
 		.sources = {
 			{ .sql = pending_events_sql, .after = SPOOL_EVENT_KEYS, .upto = SPOOL_EVENT_KEYS + SPOOL_SEQ_MASK },
 			{ .sql = pending_snapshots_sql, .upto = upto },
@@ -193,8 +235,36 @@ px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_ea
 		.source_count = 3,
 		.last_snapshot = upto,
 	};
+}
+
+int
+px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	struct walk walk = walk_of_pending(last_snapshot);
 
 	return run_walk(spool, &walk, each, arg, err);
+}
+
+int
+px_spool_read_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
+{
+	struct walk walk = walk_of_pending(last_snapshot);
+
+	int64_t marks;
+
+	if (px_db_begin_read(spool, err) == -1)
+		return -1;
+	if (px_db_number(spool, 0, &marks, err, "SELECT EXISTS (SELECT 1 FROM mark)", "") == -1) {
+		px_db_end_read(spool);
+		return -1;
+	}
+	/* As a rule no item has one. */
+	if (marks == 0) {
+		walk.sources[0].sql = unmarked_events_sql;
+		walk.sources[1].sql = unmarked_snapshots_sql;
+		walk.source_count = 2;
+	}
+	return read_all(spool, &walk, each, arg, err);
 }
 
 int

@@ -12,6 +12,7 @@
 #define RESERVE_MAX (INT64_C(400) << 10)
 #define LOG_MAX (INT64_C(12) << 20)		/* of the write-ahead log: room for three of the largest snapshots */
 #define CHECKPOINT_FRAMES 48		/* each recorder reads the whole log first: few, but not a checkpoint for each */
+#define FLUSH_FRAMES 512		/* for a flush: while it is there recorders find the log's index ready */
 #define SHARED_MEMORY_PER_FRAMES 4096		/* -shm has a block of 32 KiB for each so many frames */
 #define SHARED_MEMORY_BLOCK (INT64_C(32) << 10)
 
@@ -20,6 +21,7 @@
 #define OVERFLOW_PAYLOAD (SPOOL_PAGE - 4)
 #define EVICTIONS_MAX 5000	/* in one transaction, after bounds were lowered: no recorder may take long */
 #define KEPT_FREE_PAGES 32	/* not worth shrinking for */
+#define SHRINK_PAGES 256	/* at a time: all of them are in memory */
 
 /*
  * max_bytes holds for the sum of four files: the reserve, -shm, the write-ahead log and the database. An item is in the
@@ -41,6 +43,20 @@ px_room_bounds(int64_t max_bytes)
 	bounds.max_pages = left / SPOOL_PAGE;
 	bounds.checkpoint_frames = bounds.max_frames / 3 < CHECKPOINT_FRAMES ? bounds.max_frames / 3 : CHECKPOINT_FRAMES;
 	return bounds;
+}
+
+/*
+ * A checkpoint costs three syncs, and all that was read of the file is forgotten: a flush that settles batch after batch
+ * has one for many of them. It leaves an empty log behind.
+ */
+void
+px_room_set_bounds(struct px_spool *spool, int64_t max_bytes)
+{
+	struct spool_bounds *bounds = &spool->bounds;
+
+	*bounds = px_room_bounds(max_bytes);
+	if (spool->use == PX_SPOOL_FLUSH)
+		bounds->checkpoint_frames = bounds->max_frames / 3 < FLUSH_FRAMES ? bounds->max_frames / 3 : FLUSH_FRAMES;
 }
 
 static int64_t
@@ -305,7 +321,7 @@ px_room_give_up_reserve(const struct px_spool *spool)
 static void
 shrink(struct px_spool *spool)
 {
-	int64_t piece = spool->bounds.max_frames / 4;
+	int64_t piece = spool->bounds.max_frames / 4 < SHRINK_PAGES ? spool->bounds.max_frames / 4 : SHRINK_PAGES;
 	int64_t unused;
 	int64_t before = INT64_MAX;
 	struct px_err ignored;
@@ -357,7 +373,7 @@ px_spool_tidy(struct px_spool *spool, const struct px_spool_limits *limits)
 
 	if (spool == NULL)
 		return;
-	spool->bounds = px_room_bounds(limits->max_bytes);
+	px_room_set_bounds(spool, limits->max_bytes);
 	do
 		excess.pushed_out = 0;
 	while (px_db_write(spool, true, push_out_excess, &excess, NULL, &ignored) == 0 && excess.pushed_out > 0);

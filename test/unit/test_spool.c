@@ -17,6 +17,8 @@
 #define MIB (INT64_C(1) << 20)
 #define WIDE ((struct px_spool_limits){ 100000, 256 * MIB })
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 static char folder[64];
 static char path[128];
 static struct px_spool *spool;
@@ -129,9 +131,12 @@ static const char *
 pending(int64_t last_snapshot)
 {
 	static char text[512];
+	char at_once[512] = "";
 
 	text[0] = '\0';
 	OK(px_spool_each_pending(spool, last_snapshot, write_item, text, &err));
+	OK(px_spool_read_pending(spool, last_snapshot, write_item, at_once, &err));
+	assert_string_equal(text, at_once);
 	return text;
 }
 
@@ -173,6 +178,27 @@ test_order(void **state)
 	OK(px_spool_retry(spool, 6, &err));
 	assert_string_equal(pending(0), "e4 e6 d:e2");
 	expect_counters("order", 8, 0, 7, 1, 0, 0, 0);
+}
+
+/* What is acknowledged leaves in ranges; whatever stands between, and came or went meanwhile, is not touched. */
+static void
+test_ranges(void **state)
+{
+	static const struct px_settled settled[] = {
+		{ 2, PX_EVENT, NULL }, { 3, PX_EVENT, NULL }, { 5, PX_EVENT, NULL }, { 7, PX_EVENT, NULL }, { 8, PX_EVENT, "bad" },
+		{ 9, PX_EVENT, NULL }, { 11, PX_EVENT, NULL }, { 12, PX_SNAPSHOT, NULL }, { 13, PX_SNAPSHOT, NULL },
+	};
+
+	(void)state;
+	put_all("seeEeseeeseesss");
+	assert_string_equal(pending(13), "e2 e3 e5 e7 e8 e9 e11 e12 s1 s6 s10 s13");
+	OK(px_spool_retry(spool, 4, &err));
+	OK(px_spool_drop(spool, 3, &err));
+	settle(9, PX_EVENT, "meanwhile");
+	OK(px_spool_defer(spool, 11, &err));
+	OK(px_spool_settle(spool, settled, COUNT(settled), 6000, false, &err));
+	assert_string_equal(all(), "s1 e4 s6 q:e8 s10 e12 s14 s15");
+	expect_counters("ranges", 15, 6, 7, 1, 1, 0, 0);
 }
 
 static bool
@@ -563,6 +589,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ranges, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_whole_item, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_evictions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settle, set_up, tear_down),
