@@ -15,9 +15,8 @@
 #define WAIT_LIMIT_MS (10 * 60 * 1000)	/* no run is to last longer, whatever the time-out says */
 #define MONIT_STATUS_PATH "/_status?format=text"
 
-static int post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err);
+static int post(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err);
 static int renew_token(void *arg, struct px_err *err);
-static void set_compressing(void *arg, bool compressing);
 
 static int64_t
 at_most(int64_t timeout_ms, int64_t limit_ms)
@@ -146,7 +145,7 @@ link_open(struct link *link, const struct px_config *config, const struct px_dev
 		.password = PX_BUF(SECRET_MAX),
 		.proxy_password = PX_BUF(SECRET_MAX),
 		.monit_password = PX_BUF(SECRET_MAX),
-		.upstream = { .post = post, .set_compressing = set_compressing, .arg = link,
+		.upstream = { .post = post, .arg = link,
 		    .compresses = config->upstream.compression == PX_COMPRESSION_GZIP },
 	};
 	if (read_files(link, posts, asks, err) == -1 || parse_commands(link, posts, asks, err) == -1)
@@ -221,7 +220,6 @@ open_http(struct link *link, struct px_err *err)
 		.timeout_ms = at_most(config->upstream.timeout_ms, WAIT_LIMIT_MS),
 		.connect_timeout_ms = config->upstream.connect_timeout_ms,
 		.allow_plain_http = strncmp(link->url, "http://", strlen("http://")) == 0,	/* checked by config */
-		.gzip = link->upstream.compresses,
 		.ca = link->ca.len > 0 ? &link->ca : NULL,
 		.client_cert = link->client_cert.len > 0 ? &link->client_cert : NULL,
 		.client_key = link->client_key.len > 0 ? &link->client_key : NULL,
@@ -239,7 +237,7 @@ open_http(struct link *link, struct px_err *err)
 }
 
 static int
-post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err)
+post(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err)
 {
 	struct link *link = arg;
 
@@ -250,7 +248,7 @@ post(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err
 			return -1;
 		link->has_token = true;
 	}
-	if (px_http_post(link->http, body, reply, err) == 0)
+	if (px_http_post(link->http, body, is_gzip, reply, err) == 0)
 		return 0;
 	return err->code == PX_CONFIG ? px_err_prefix(err, "[upstream] ca_file, client_cert or client_key") : -1;
 }
@@ -261,16 +259,6 @@ renew_token(void *arg, struct px_err *err)
 	struct link *link = arg;
 
 	return set_token(link, err);
-}
-
-static void
-set_compressing(void *arg, bool compressing)
-{
-	struct link *link = arg;
-
-	link->upstream.compresses = compressing;
-	if (link->http != NULL)
-		px_http_set_gzip(link->http, compressing);
 }
 
 static int

@@ -43,15 +43,7 @@ write_facts(struct px_buf *out, const struct px_spool_facts *facts)
 }
 
 static void
-write_items(struct px_buf *out, const char *key, const struct px_buf *items)
-{
-	px_json_open(out, key, '[');
-	px_buf_add(out, items->data, items->len);
-	px_json_close(out, ']');
-}
-
-static void
-write_document(struct px_buf *out, const struct px_batch *batch, const struct px_batch_head *head)
+write_head(struct px_buf *out, const struct px_batch_head *head)
 {
 	char time[PX_RFC3339_MAX];
 
@@ -67,71 +59,61 @@ write_document(struct px_buf *out, const struct px_batch *batch, const struct px
 	px_json_slice(out, "name", head->device_name);
 	px_json_close(out, '}');
 	write_facts(out, &head->spool);
-	write_items(out, "events", &batch->events);
-	write_items(out, "stats", &batch->stats);
-	px_json_close(out, '}');
+	px_json_open(out, "events", '[');
 }
+
+static const char between_arrays[] = "],\"stats\":[";
+static const char after_arrays[] = "]}";
 
 static void
-fill(char *text, size_t size, char byte)
+take(struct px_batch *batch, const void *bytes, size_t len)
 {
-	memset(text, byte, size - 1);
-	text[size - 1] = '\0';
-}
-
-/*
- * The bytes of the largest envelope that this device can send: counters grow and a last quarantined item comes between
- * here and the writing, so each number has all its digits and the reason is of bytes that JSON escapes at greatest length.
- */
-static size_t
-largest_head(const struct px_batch_head *head)
-{
-	const struct px_batch none = { .count = 0 };
-	struct px_batch_head largest = *head;
-	struct px_spool_facts *facts = &largest.spool;
-	struct px_buf out = PX_BUF(SIZE_MAX / 4);
-	size_t len;
-
-	largest.now.boot_ms = INT64_MAX;
-	facts->recorded = facts->acknowledged = facts->pending = facts->quarantined = facts->dropped = INT64_MAX;
-	facts->lost_events = facts->lost_snapshots = INT64_MAX;
-	facts->replaces_recorded = facts->replaces_acknowledged = INT64_MAX;
-	fill(largest.now.boot_id, sizeof(largest.now.boot_id), 'x');
-	fill(facts->id, sizeof(facts->id), 'x');
-	fill(facts->last_quarantined_id, sizeof(facts->last_quarantined_id), 'x');
-	fill(facts->last_quarantined_reason, sizeof(facts->last_quarantined_reason), '\x01');
-	fill(facts->replaces_id, sizeof(facts->replaces_id), 'x');
-	write_document(&out, &none, &largest);
-	len = out.len;
-	px_buf_clear(&out);
-	return len;
+	batch->take(batch->take_arg, bytes, len);
+	batch->len += len;
 }
 
 void
-px_batch_init(struct px_batch *batch, size_t max_items, size_t max_bytes, const struct px_batch_head *head)
+px_batch_init(struct px_batch *batch, size_t max_items, size_t max_bytes, px_batch_take_fn *take_fn, void *arg)
 {
 	*batch = (struct px_batch){
 		.max_items = max_items,
 		.max_bytes = max_bytes,
-		.events = PX_BUF(SIZE_MAX / 4),
-		.stats = PX_BUF(SIZE_MAX / 4),
-		.head_bytes = largest_head(head),
+		.take = take_fn,
+		.take_arg = arg,
+		.part = PX_BUF(SIZE_MAX / 4),
 	};
 }
 
-static size_t
-used_bytes(const struct px_batch *batch)
+int
+px_batch_begin(struct px_batch *batch, const struct px_batch_head *head, struct px_err *err)
 {
-	return batch->head_bytes + batch->events.len + batch->stats.len;
+	batch->count = 0;
+	batch->len = 0;
+	batch->array_count = 0;
+	batch->has_snapshots = false;
+	px_buf_rewind(&batch->part, 0);
+	write_head(&batch->part, head);
+	if (px_buf_check(&batch->part, "a batch", err) == -1)
+		return -1;
+	take(batch, batch->part.data, batch->part.len);
+	return 0;
 }
 
 /* Whether a document of ${len} bytes and a comma have room. */
 static bool
 fits(const struct px_batch *batch, size_t len)
 {
-	size_t used = used_bytes(batch);
+	size_t used = batch->len + sizeof(between_arrays) - 1 + sizeof(after_arrays) - 1;
 
 	return batch->count < batch->max_items && used < batch->max_bytes && len + 1 <= batch->max_bytes - used;
+}
+
+static void
+begin_snapshots(struct px_batch *batch)
+{
+	take(batch, between_arrays, sizeof(between_arrays) - 1);
+	batch->has_snapshots = true;
+	batch->array_count = 0;
 }
 
 static int
@@ -153,22 +135,25 @@ make_room_for_entry(struct px_batch *batch)
 int
 px_batch_add(struct px_batch *batch, const struct px_item *item, bool *added, struct px_err *err)
 {
-	struct px_buf *items = item->kind == PX_EVENT ? &batch->events : &batch->stats;
-	size_t len_before = items->len;
 	struct px_batch_entry *entry;
 
 	*added = false;
 	if (batch->count > 0 && !fits(batch, item->body.len + PX_ITEM_JOIN_MAX))
 		return 0;
+	if (batch->has_snapshots && item->kind == PX_EVENT)
+		return 0;
 	if (make_room_for_entry(batch) == -1)
 		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count + 1);
-	if (items->len > 0)
-		px_buf_add_byte(items, ',');
-	px_item_join(items, item);
-	if (px_buf_check(items, "a batch", err) == -1) {
-		px_buf_rewind(items, len_before);
+	if (!batch->has_snapshots && item->kind == PX_SNAPSHOT)
+		begin_snapshots(batch);
+	px_buf_rewind(&batch->part, 0);
+	if (batch->array_count++ > 0)
+		px_buf_add_byte(&batch->part, ',');
+	px_item_join_head(&batch->part, item);
+	if (px_buf_check(&batch->part, "a batch", err) == -1)
 		return -1;
-	}
+	take(batch, batch->part.data, batch->part.len);
+	take(batch, item->body.ptr + 1, item->body.len - 1);
 	entry = &batch->entries[batch->count++];
 	*entry = (struct px_batch_entry){ .seq = item->seq, .kind = item->kind };
 	memcpy(entry->id, item->id, sizeof(entry->id));
@@ -182,26 +167,18 @@ px_batch_is_full(const struct px_batch *batch)
 	return batch->count > 0 && !fits(batch, PX_ITEM_JOIN_MAX);
 }
 
-int
-px_batch_write(const struct px_batch *batch, const struct px_batch_head *head, struct px_buf *out, struct px_err *err)
-{
-	write_document(out, batch, head);
-	return px_buf_check(out, "a batch", err);
-}
-
 void
-px_batch_empty(struct px_batch *batch)
+px_batch_end(struct px_batch *batch)
 {
-	px_buf_rewind(&batch->events, 0);
-	px_buf_rewind(&batch->stats, 0);
-	batch->count = 0;
+	if (!batch->has_snapshots)
+		begin_snapshots(batch);
+	take(batch, after_arrays, sizeof(after_arrays) - 1);
 }
 
 void
 px_batch_clear(struct px_batch *batch)
 {
-	px_buf_clear(&batch->events);
-	px_buf_clear(&batch->stats);
+	px_buf_clear(&batch->part);
 	free(batch->entries);
 	batch->entries = NULL;
 	batch->count = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A batch: the envelope with device, spool and counters, and items joined as bytes. Pure. The order of filling is the
- * caller's; what fits is decided here.
+ * A batch: the envelope with device, spool and counters, and items joined as bytes, written as they come, so that nobody
+ * has to hold it whole. Pure. The order of filling is the caller's; what fits is decided here.
  */
 #ifndef PX_BATCH_H
 #define PX_BATCH_H
@@ -46,35 +46,41 @@ struct px_batch_entry {
 	char id[PX_ID_MAX];
 };
 
+/* Takes the next bytes of a document. */
+typedef void px_batch_take_fn(void *arg, const void *bytes, size_t len);
+
 struct px_batch {
 	size_t max_items;
 	size_t max_bytes;			/* of the whole JSON */
-	struct px_buf events;			/* owned: documents with commas between */
-	struct px_buf stats;
+	px_batch_take_fn *take;
+	void *take_arg;
+	struct px_buf part;			/* owned: what goes before and after the items */
 	struct px_batch_entry *entries;		/* owned; in the order of adding */
 	size_t count;
 	size_t capacity;
-	size_t head_bytes;			/* the envelope's share of ${max_bytes} */
+	size_t len;				/* of the document so far */
+	size_t array_count;			/* items in the array that is open */
+	bool has_snapshots;			/* that array is the second */
 };
 
-/* An empty batch; the envelope's size is that of ${head}. Frees nothing: see px_batch_clear. */
-void px_batch_init(struct px_batch *batch, size_t max_items, size_t max_bytes, const struct px_batch_head *head);
+/* A batch whose documents go to ${take}, none begun yet. Frees nothing: see px_batch_clear. */
+void px_batch_init(struct px_batch *batch, size_t max_items, size_t max_bytes, px_batch_take_fn *take, void *arg);
+
+/* Begins a document with the envelope, whatever became of the one before. -1 only for want of memory. */
+int px_batch_begin(struct px_batch *batch, const struct px_batch_head *head, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Adds ${item} when it fits, or when it is the first: an item that does not fit beside the envelope goes alone. Sets
- * ${added}. -1 only for want of memory.
+ * Adds ${item} when it fits, or when it is the first: an item that does not fit beside the envelope goes alone. No event
+ * fits behind a snapshot. Sets ${added}. -1 only for want of memory.
  */
 int px_batch_add(struct px_batch *batch, const struct px_item *item, bool *added, struct px_err *err) PX_MUST_CHECK;
 
 /* Whether nothing more may be added, whatever its size. */
 bool px_batch_is_full(const struct px_batch *batch);
 
-/* Writes the whole body into ${out}, which was empty. ${batch} stays as it is. -1 only for want of memory. */
-int px_batch_write(const struct px_batch *batch, const struct px_batch_head *head, struct px_buf *out, struct px_err *err)
-    PX_MUST_CHECK;
+/* Ends the document; its entries stay until the next one begins. */
+void px_batch_end(struct px_batch *batch);
 
-/* Back to empty, keeping memory; and freeing it. */
-void px_batch_empty(struct px_batch *batch);
 void px_batch_clear(struct px_batch *batch);
 
 #endif

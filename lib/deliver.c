@@ -57,39 +57,47 @@ batch_limit(const struct deliver_run *run)
 	return limit;
 }
 
+int
+deliver_begin_batch(struct deliver_run *run, struct px_batch *batch, struct px_err *err)
+{
+	if (read_head(run->job, &run->head, err) == -1 || px_pack_begin(&run->pack, deliver_compresses(run), err) == -1)
+		return -1;
+	return px_batch_begin(batch, &run->head, err);
+}
+
+/* Its counters are read first, so that it can be compressed as it grows: what was recorded since is not of this batch. */
 static int
 fill_batch(struct deliver_run *run, struct px_err *err)
 {
 	struct filling filling = { run, err, 0 };
 
-	px_batch_empty(&run->batch);
 	run->batch.max_items = batch_limit(run);
-	if (px_spool_read_pending(run->job->spool, run->job->last_snapshot, add_to_batch, &filling, err) == -1)
+	if (deliver_begin_batch(run, &run->batch, err) == -1 || px_spool_read_pending(run->job->spool, run->head.spool.recorded,
+	    run->job->last_snapshot, add_to_batch, &filling, err) == -1)
 		return -1;
 	return filling.rc;
 }
 
 int
-deliver_post(struct deliver_run *run, const struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
+deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
 {
+	const struct px_upstream *upstream = run->job->upstream;
 	struct px_reply *reply = &out->reply;
+	struct px_slice body;
 
 	*out = (struct deliver_reply){ .reply = { .body = PX_BUF(PX_REPLY_MAX) }, .verdict = { .action = PX_KEEP } };
-	if (read_head(run->job, &run->head, err) == -1)
-		return -1;
-	px_buf_rewind(&run->body, 0);
-	if (px_batch_write(batch, &run->head, &run->body, err) == -1)
+	px_batch_end(batch);
+	if (px_pack_end(&run->pack, &body, err) == -1)
 		return -1;
 	run->out->posted = true;
-	if (run->job->upstream->post(run->job->upstream->arg, (struct px_slice){ px_buf_text(&run->body), run->body.len }, reply,
-	    err) == -1)
+	if (upstream->post(upstream->arg, body, run->pack.is_compressed, reply, err) == -1)
 		return -1;
 	if (px_payload_answer(reply, &out->answer, err) == -1)
 		return -1;
 	px_verdict(reply, out->answer.body, &out->verdict);
 	if (out->verdict.honours_retry_after && reply->retry_after_ms > run->out->retry_after_ms)
 		run->out->retry_after_ms = reply->retry_after_ms;
-	px_log(PX_INFO, "posted %zu items in %zu bytes: %s", batch->count, run->body.len, out->verdict.reason);
+	px_log(PX_INFO, "posted %zu items in %zu bytes: %s", batch->count, batch->len, out->verdict.reason);
 	return 0;
 }
 
@@ -110,7 +118,6 @@ void
 deliver_go_plain(struct deliver_run *run, bool for_good)
 {
 	run->plain = true;
-	run->job->upstream->set_compressing(run->job->upstream->arg, false);
 	if (!for_good)
 		return;
 	run->out->went_plain = true;
@@ -224,8 +231,6 @@ deliver_batch(struct deliver_run *run, struct px_err *err)
 	struct deliver_reply reply;
 	int rc;
 
-	if (px_spool_await(run->job->spool, err) == -1)
-		return -1;
 	rc = deliver_post(run, &run->batch, &reply, err);
 	if (rc == 0)
 		rc = deal_with_reply(run, &reply, err);
@@ -237,9 +242,17 @@ static void
 run_init(struct deliver_run *run, const struct px_delivery_job *job, struct px_spool_history *state, struct px_delivery *out)
 {
 	*out = (struct px_delivery){ .retry_after_ms = -1 };
-	*run = (struct deliver_run){ .job = job, .state = state, .out = out };
+	*run = (struct deliver_run){ .job = job, .state = state, .out = out, .plain = job->plain };
 	/* One item alone may be larger than a batch is to be. */
-	run->body = PX_BUF((job->max_bytes > PX_SNAPSHOT_MAX ? job->max_bytes : PX_SNAPSHOT_MAX) + (64 << 10));
+	run->pack = px_pack((job->max_bytes > PX_SNAPSHOT_MAX ? job->max_bytes : PX_SNAPSHOT_MAX) + (64 << 10));
+	px_batch_init(&run->batch, job->max_items, job->max_bytes, px_pack_add, &run->pack);
+}
+
+static void
+run_clear(struct deliver_run *run)
+{
+	px_batch_clear(&run->batch);
+	px_pack_clear(&run->pack);
 }
 
 /* Batch after batch. */
@@ -250,7 +263,11 @@ deliver_all(struct deliver_run *run, struct px_err *err)
 	int64_t began_ms = run->head.now.boot_ms;
 
 	do {
-		if (fill_batch(run, err) == -1)
+		if (read_head(job, &run->head, err) == -1)
+			return -1;
+		if (run->head.spool.pending == 0)
+			return 0;
+		if (px_spool_await(job->spool, err) == -1 || fill_batch(run, err) == -1)
 			return -1;
 		if (run->batch.count == 0)
 			return 0;
@@ -292,11 +309,9 @@ px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, st
 	run_init(&run, job, state, out);
 	if (read_head(job, &run.head, err) == -1)
 		return -1;
-	px_batch_init(&run.batch, job->max_items, job->max_bytes, &run.head);
 	rc = deliver_all(&run, err);
 	rc = end_refusals(&run, rc, err);
-	px_batch_clear(&run.batch);
-	px_buf_clear(&run.body);
+	run_clear(&run);
 	return rc;
 }
 
@@ -312,7 +327,7 @@ px_deliver_probe(const struct px_delivery_job *job, struct px_err *err)
 	run_init(&run, job, &state, &out);
 	if (read_head(job, &run.head, err) == 0)
 		rc = deliver_try_empty(&run, &action, err);
-	px_buf_clear(&run.body);
+	run_clear(&run);
 	return rc;
 }
 
@@ -325,18 +340,27 @@ struct dry_run {
 };
 
 static int
-show_batch(struct dry_run *dry)
+begin_shown_batch(struct dry_run *dry)
 {
 	struct deliver_run *run = &dry->run;
 
+	return px_pack_begin(&run->pack, false, dry->err) == -1 ? -1 : px_batch_begin(&run->batch, &run->head, dry->err);
+}
+
+/* Shows the batch, unless it is empty, and begins the next. */
+static int
+show_batch(struct dry_run *dry)
+{
+	struct deliver_run *run = &dry->run;
+	struct px_slice body;
+
 	if (run->batch.count == 0)
 		return 0;
-	px_buf_rewind(&run->body, 0);
-	if (px_batch_write(&run->batch, &run->head, &run->body, dry->err) == -1)
+	px_batch_end(&run->batch);
+	if (px_pack_end(&run->pack, &body, dry->err) == -1)
 		return -1;
-	dry->each(dry->arg, (struct px_slice){ px_buf_text(&run->body), run->body.len });
-	px_batch_empty(&run->batch);
-	return 0;
+	dry->each(dry->arg, body);
+	return begin_shown_batch(dry);
 }
 
 static bool
@@ -364,14 +388,12 @@ px_deliver_dry(const struct px_delivery_job *job, void (*each)(void *arg, struct
 	int rc = -1;
 
 	run_init(&dry.run, job, &state, &out);
-	if (read_head(job, &dry.run.head, err) == -1)
-		return -1;
-	px_batch_init(&dry.run.batch, job->max_items, job->max_bytes, &dry.run.head);
+	if (read_head(job, &dry.run.head, err) == -1 || begin_shown_batch(&dry) == -1)
+		goto out;
 	if (px_spool_each_pending(job->spool, job->last_snapshot, show_when_full, &dry, err) == -1 || dry.rc == -1)
 		goto out;
 	rc = show_batch(&dry);
 out:
-	px_batch_clear(&dry.run.batch);
-	px_buf_clear(&dry.run.body);
+	run_clear(&dry.run);
 	return rc;
 }

@@ -16,14 +16,12 @@
 
 /* How upstream is reached. */
 struct px_upstream {
-	/* Posts one body; whatever comes back is in ${reply}. -1 only when no reply of any kind could help. */
-	int (*post)(void *arg, struct px_slice body, struct px_reply *reply, struct px_err *err);
+	/* Posts one body, compressed or not; whatever comes back is in ${reply}. -1 only when no reply of any kind could help. */
+	int (*post)(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err);
 	/* Fetches new credentials. Returns 0 when there are other ones than before, -1 otherwise. NULL: there are none. */
 	int (*renew_token)(void *arg, struct px_err *err);
-	/* Bodies go out compressed from now on, or not. */
-	void (*set_compressing)(void *arg, bool compressing);
 	void *arg;
-	bool compresses;
+	bool compresses;		/* bodies, unless it turns out that they are not taken so */
 };
 
 struct px_delivery_job {
@@ -32,6 +30,7 @@ struct px_delivery_job {
 	const struct px_upstream *upstream;
 	struct px_slice device_id;
 	struct px_slice device_name;
+	bool plain;			/* upstream does not take compressed bodies, as an earlier run found out */
 	size_t max_items;
 	size_t max_bytes;
 	int64_t last_snapshot;		/* seq up to which snapshots are posted */

@@ -7,6 +7,7 @@
 #define PX_DELIVER_PARTS_H
 
 #include "deliver.h"
+#include "pack.h"
 #include "payload.h"
 
 #define DELIVER_REFUSED_MAX 16	/* refused alone with nothing acknowledged: the fault is not the items' */
@@ -24,8 +25,8 @@ struct deliver_run {
 	struct px_delivery *out;
 
 	struct px_batch batch;
-	struct px_buf body;
-	struct px_batch_head head;	/* of the last post */
+	struct px_pack pack;		/* the body, made as the batch is */
+	struct px_batch_head head;	/* of the last batch */
 
 	size_t suspects;		/* the first so many pending items are known to hold one that upstream refuses */
 	size_t stuck_left;		/* the first so many are what is left of a batch on which upstream failed */
@@ -44,11 +45,14 @@ struct deliver_reply {
 	struct px_verdict verdict;
 };
 
+/* Begins a batch, and its body with it, with the counters of this moment. */
+int deliver_begin_batch(struct deliver_run *run, struct px_batch *batch, struct px_err *err) PX_MUST_CHECK;
+
 /*
- * Posts ${batch}; ${out} is what came back and what it means, empty at first, cleared by the caller in every case. -1 when
+ * Ends and posts the ${batch} that was begun; ${out} is what came back and what it means, empty at first, cleared by the caller in every case. -1 when
  * no reply of any kind could help.
  */
-int deliver_post(struct deliver_run *run, const struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
+int deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
     PX_MUST_CHECK;
 void deliver_reply_clear(struct deliver_reply *reply);
 

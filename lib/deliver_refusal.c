@@ -21,8 +21,10 @@ post_empty(struct deliver_run *run, struct px_verdict *verdict, struct px_err *e
 	struct px_batch empty;
 	int rc;
 
-	px_batch_init(&empty, 1, run->job->max_bytes, &run->head);
-	rc = deliver_post(run, &empty, &reply, err);
+	px_batch_init(&empty, 1, run->job->max_bytes, px_pack_add, &run->pack);
+	rc = deliver_begin_batch(run, &empty, err);
+	if (rc == 0)
+		rc = deliver_post(run, &empty, &reply, err);
 	*verdict = reply.verdict;
 	deliver_reply_clear(&reply);
 	px_batch_clear(&empty);
@@ -51,7 +53,7 @@ deliver_try_empty(struct deliver_run *run, enum px_action *action, struct px_err
 		} else if (verdict.action != PX_NEW_TOKEN || !deliver_renew_token(run)) {
 			/* It was not the compression. */
 			if (on_trial)
-				run->job->upstream->set_compressing(run->job->upstream->arg, true);
+				run->plain = false;
 			(void)deliver_stop(&verdict, err);
 			return refused ? px_err_prefix(err, "even an empty batch is refused") : -1;
 		}

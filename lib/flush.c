@@ -177,8 +177,7 @@ deliver(struct flush_run *run, const struct px_spool_facts *facts, struct px_err
 
 	if (px_spool_history(run->spool, &run->state, err) == -1 || flush_timer_left(run, PX_TIMER_PLAIN, &plain_ms, err) == -1)
 		return -1;
-	if (plain_ms > 0 && job->upstream->compresses)
-		job->upstream->set_compressing(job->upstream->arg, false);
+	delivery.plain = plain_ms > 0;
 	rc = px_deliver(&delivery, &run->state, &run->delivery, err);
 	if (run->delivery.posted && remember(run, rc, err, &forgetting) == -1)
 		px_log(PX_ERROR, "%s", forgetting.text);

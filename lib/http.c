@@ -7,11 +7,8 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define GZIP_STEP ((size_t)64 << 10)
-#define GZIP_WINDOW_BITS (15 + 16)	/* zlib.h, deflateInit2: the largest window, a gzip header */
 
 struct number_option {
 	CURLoption option;
@@ -269,36 +266,6 @@ px_http_set_token(struct px_http *http, const char *token, struct px_err *err)
 	return 0;
 }
 
-void
-px_http_set_gzip(struct px_http *http, bool gzip)
-{
-	http->options.gzip = gzip;
-}
-
-/* Appends ${in}, compressed, to ${out} (RFC 1952). */
-static int
-compress_body(struct px_slice in, struct px_buf *out, struct px_err *err)
-{
-	z_stream stream = { .next_in = (z_const Bytef *)(uintptr_t)in.ptr, .avail_in = (uInt)in.len };
-	int code = Z_OK;
-
-	if (in.len > UINT_MAX || deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS, MAX_MEM_LEVEL,
-	    Z_DEFAULT_STRATEGY) != Z_OK)
-		return px_err_set(err, PX_BUG, "cannot compress %zu bytes", in.len);
-	while (code == Z_OK) {
-		stream.next_out = (Bytef *)px_buf_reserve(out, GZIP_STEP);
-		stream.avail_out = GZIP_STEP;
-		if (stream.next_out == NULL)
-			break;
-		code = deflate(&stream, Z_FINISH);
-		px_buf_used(out, GZIP_STEP - stream.avail_out);
-	}
-	(void)deflateEnd(&stream);
-	if (code != Z_STREAM_END)
-		return px_err_set(err, PX_BUG, "cannot compress %zu bytes", in.len);
-	return 0;
-}
-
 /* One exchange, whose connection is kept for the next. */
 static CURLcode
 perform(struct px_http *http, struct http_exchange *exchange)
@@ -317,35 +284,22 @@ perform(struct px_http *http, struct http_exchange *exchange)
 }
 
 int
-px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply, struct px_err *err)
+px_http_post(struct px_http *http, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err)
 {
-	bool gzip = http->options.gzip;
-	struct px_buf compressed = PX_BUF(body.len + body.len / 1000 + 2 * GZIP_STEP);
-	struct http_exchange exchange = { .body = &reply->body };
-	struct px_slice sent = body;
+	struct http_exchange exchange = { .body = &reply->body, .sent_len = body.len };
 	CURLcode code;
-	int rc = -1;
 
 	px_buf_rewind(&reply->body, 0);
 	reply->body.max = PX_REPLY_MAX;
 	*reply = (struct px_reply){ .body = reply->body, .retry_after_ms = -1 };
-	if (gzip) {
-		if (compress_body(body, &compressed, err) == -1)
-			goto out;
-		sent = (struct px_slice){ px_buf_text(&compressed), compressed.len };
-	}
-	code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPHEADER, gzip ? http->gzip_headers : http->plain_headers);
+	code = http_curl.easy_setopt(http->curl, CURLOPT_HTTPHEADER, is_gzip ? http->gzip_headers : http->plain_headers);
 	if (code == CURLE_OK)
-		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent.len);
+		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
 	if (code == CURLE_OK)
-		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDS, sent.ptr);
-	exchange.sent_len = sent.len;
+		code = http_curl.easy_setopt(http->curl, CURLOPT_POSTFIELDS, body.ptr);
 	if (code == CURLE_OK)
 		code = perform(http, &exchange);
-	rc = http_read_reply(http, code, &exchange, reply, err);
-out:
-	px_buf_clear(&compressed);
-	return rc;
+	return http_read_reply(http, code, &exchange, reply, err);
 }
 
 /* Why nothing was reached: curl names a host and a port even where a socket was meant, and keeps the system's word back. */

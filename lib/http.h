@@ -19,7 +19,6 @@ struct px_http_options {
 	int64_t timeout_ms;		/* of a whole exchange */
 	int64_t connect_timeout_ms;
 	bool allow_plain_http;		/* else https only */
-	bool gzip;			/* compress bodies */
 
 	const char *user;		/* with ${password}: basic authentication */
 	const char *password;
@@ -45,14 +44,12 @@ void px_http_close(struct px_http *http);
 /* Sends "Authorization: Bearer ${token}" from now on; copied. NULL: no more. */
 int px_http_set_token(struct px_http *http, const char *token, struct px_err *err) PX_MUST_CHECK;
 
-/* Compression from now on. */
-void px_http_set_gzip(struct px_http *http, bool gzip);
-
 /*
- * Posts ${body} as application/json. Whatever comes back is in ${reply}, status 0 when nothing whole did; the caller frees
+ * Posts ${body} as application/json, told to be compressed where it ${is_gzip}. Whatever comes back is in ${reply}, status 0 when nothing whole did; the caller frees
  * its body. -1 with PX_CONFIG when certificate, key or CA file are of no use, PX_BUG for want of memory.
  */
-int px_http_post(struct px_http *http, struct px_slice body, struct px_reply *reply, struct px_err *err) PX_MUST_CHECK;
+int px_http_post(struct px_http *http, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err)
+    PX_MUST_CHECK;
 
 /*
  * Gets the URL, appending at most ${out}'s limit. -1 with what was asked and why: PX_ABSENT when it could not be connected to,

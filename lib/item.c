@@ -105,7 +105,7 @@ write_number(char *out, const char *key, int64_t number)
 }
 
 void
-px_item_join(struct px_buf *out, const struct px_item *item)
+px_item_join_head(struct px_buf *out, const struct px_item *item)
 {
 	static const char id_key[] = "{\"id\":\"";
 	char head[PX_ITEM_JOIN_MAX];
@@ -119,5 +119,11 @@ px_item_join(struct px_buf *out, const struct px_item *item)
 		len += write_number(head + len, ",\"seq\":", item->seq);
 	head[len++] = ',';
 	px_buf_add(out, head, len);
+}
+
+void
+px_item_join(struct px_buf *out, const struct px_item *item)
+{
+	px_item_join_head(out, item);
 	px_buf_add(out, item->body.ptr + 1, item->body.len - 1);
 }

@@ -56,6 +56,9 @@ void px_item_begin(struct px_buf *body, const struct px_now *made);
 /* Appends the whole document: id, seq (left out when 0) and the members of ${item}'s body. */
 void px_item_join(struct px_buf *out, const struct px_item *item);
 
+/* Appends what of that comes before the bytes of the body, which stand in for all of it but its first. */
+void px_item_join_head(struct px_buf *out, const struct px_item *item);
+
 /* Bytes that px_item_join adds to a body at most. */
 #define PX_ITEM_JOIN_MAX 80
 

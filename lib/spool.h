@@ -103,10 +103,10 @@ int px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spoo
 
 /*
  * The same in one reading transaction and without a copy of each item, for an ${each} that waits for nothing and calls
- * nothing of the spool.
+ * nothing of the spool; events too are up to a seq only.
  */
-int px_spool_read_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg,
-    struct px_err *err) PX_MUST_CHECK;
+int px_spool_read_pending(struct px_spool *spool, int64_t last_event, int64_t last_snapshot, px_spool_each_fn *each,
+    void *arg, struct px_err *err) PX_MUST_CHECK;
 
 /* Every item, pending and quarantined, in order of seq; otherwise like px_spool_each_pending. */
 int px_spool_each(struct px_spool *spool, px_spool_each_fn *each, void *arg, struct px_err *err) PX_MUST_CHECK;

@@ -222,13 +222,14 @@ static const char deferred_sql[] = "SELECT m.deferred, " ITEM_COLUMNS " FROM mar
 _Static_assert(SPOOL_EVENT_KEYS == INT64_C(281474976710656), "the number in the statements");
 
 static struct walk
-walk_of_pending(int64_t last_snapshot)
+walk_of_pending(int64_t last_event, int64_t last_snapshot)
 {
 	int64_t upto = last_snapshot < SPOOL_SEQ_MASK ? last_snapshot : SPOOL_SEQ_MASK;
+	int64_t upto_event = last_event < SPOOL_SEQ_MASK ? last_event : SPOOL_SEQ_MASK;
 
 	return (struct walk){
 		.sources = {
-			{ .sql = pending_events_sql, .after = SPOOL_EVENT_KEYS, .upto = SPOOL_EVENT_KEYS + SPOOL_SEQ_MASK },
+			{ .sql = pending_events_sql, .after = SPOOL_EVENT_KEYS, .upto = SPOOL_EVENT_KEYS + upto_event },
 			{ .sql = pending_snapshots_sql, .upto = upto },
 			{ .sql = deferred_sql, .upto = INT64_MAX },
 		},
@@ -240,16 +241,16 @@ walk_of_pending(int64_t last_snapshot)
 int
 px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
 {
-	struct walk walk = walk_of_pending(last_snapshot);
+	struct walk walk = walk_of_pending(INT64_MAX, last_snapshot);
 
 	return run_walk(spool, &walk, each, arg, err);
 }
 
 int
-px_spool_read_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg, struct px_err *err)
+px_spool_read_pending(struct px_spool *spool, int64_t last_event, int64_t last_snapshot, px_spool_each_fn *each, void *arg,
+    struct px_err *err)
 {
-	struct walk walk = walk_of_pending(last_snapshot);
-
+	struct walk walk = walk_of_pending(last_event, last_snapshot);
 	int64_t marks;
 
 	if (px_db_begin_read(spool, err) == -1)

@@ -21,7 +21,7 @@
 #define OVERFLOW_PAYLOAD (SPOOL_PAGE - 4)
 #define EVICTIONS_MAX 5000	/* in one transaction, after bounds were lowered: no recorder may take long */
 #define KEPT_FREE_PAGES 32	/* not worth shrinking for */
-#define SHRINK_PAGES 256	/* at a time: all of them are in memory */
+#define SHRINK_PAGES 64	/* at a time: all of them are in memory */
 
 /*
  * max_bytes holds for the sum of four files: the reserve, -shm, the write-ahead log and the database. An item is in the

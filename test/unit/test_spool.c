@@ -135,7 +135,7 @@ pending(int64_t last_snapshot)
 
 	text[0] = '\0';
 	OK(px_spool_each_pending(spool, last_snapshot, write_item, text, &err));
-	OK(px_spool_read_pending(spool, last_snapshot, write_item, at_once, &err));
+	OK(px_spool_read_pending(spool, INT64_MAX, last_snapshot, write_item, at_once, &err));
 	assert_string_equal(text, at_once);
 	return text;
 }
@@ -165,8 +165,12 @@ put_all(const char *kinds)
 static void
 test_order(void **state)
 {
+	char first_two[512] = "";
+
 	(void)state;
 	put_all("sesesEsS");
+	OK(px_spool_read_pending(spool, 3, 1, write_item, first_two, &err));
+	assert_string_equal(first_two, "e2 s1");
 	assert_string_equal(all(), "s1 e2 s3 e4 s5 q:e6 s7 q:s8");
 	assert_string_equal(pending(5), "e2 e4 s1 s3 s5");
 	OK(px_spool_defer(spool, 2, &err));
