@@ -27,6 +27,8 @@ V =
 FUZZ_SECONDS = 20
 # of drawn faults in make check
 FAULT_SECONDS = 60
+# events that wait in a large spool in make bench
+BENCH_EVENTS = 1000000
 # for the end-to-end tests, as in PYTEST_ARGS='-k overflow'
 PYTEST_ARGS =
 
@@ -96,7 +98,8 @@ lib_objects := $(call object,$(wildcard lib/*.c))
 shared_objects := $(call object,$(filter-out cmd/px-%,$(wildcard cmd/*.c))) $(build)/cmd/control_cpu_rules.o
 unit_shared := $(call object,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 unit_tests := $(patsubst %.c,$(build)/%,$(wildcard test/unit/test_*.c))
-bench_tools := $(patsubst %.c,$(build)/%,$(wildcard test/bench/*.c))
+bench_tools := $(addprefix $(build)/test/bench/,floor peak)
+bench_parser := $(build)/test/bench/parse
 fuzz_targets := $(patsubst %.c,$(build)/%,$(wildcard test/fuzz/fuzz_*.c))
 
 quiet := $(if $(call is,$(V)),,@)
@@ -117,7 +120,8 @@ help:
 	@echo 'make check        all tests; check-unit, check-e2e, check-faults and check-valgrind run a part of them'
 	@echo 'make faults       every fault at every place, for hours; make check draws some for FAULT_SECONDS'
 	@echo 'make lint         rules of the source, static analysis, builds with gcc and clang without a warning'
-	@echo 'make bench        how fast the recorder is, how much memory a large flush takes'
+	@echo 'make bench        how fast and small the programs are, beside others, with BENCH_EVENTS in a large spool;'
+	@echo '                  a table, and the same in build/bench.json'
 	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'
 	@echo 'make install      also uninstall; PREFIX, SYSCONFDIR, LOCALSTATEDIR, DESTDIR'
 	@echo 'make deb          a package for Debian, in build/deb'
@@ -165,7 +169,10 @@ $(unit_tests): $(build)/%: $(build)/%.o $(unit_shared)
 $(fuzz_targets): libs = $(fuzzer) $(flush_libs)
 $(fuzz_targets): $(build)/%: $(build)/%.o
 
-$(programs) $(unit_tests) $(fuzz_targets): $(build)/libcmd.a $(build)/libpx.a $(build)/link-flags
+$(bench_parser): libs = $(flush_libs)
+$(bench_parser): $(build)/%: $(build)/%.o
+
+$(programs) $(unit_tests) $(fuzz_targets) $(bench_parser): $(build)/libcmd.a $(build)/libpx.a $(build)/link-flags
 	$(call say,LD,$@)
 	$(quiet)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
 
@@ -210,8 +217,9 @@ demo:
 
 bench:
 	$(need) build bench
-	@$(make_all_cpus) all $(bench_tools)
-	@test/bench/bench '$(CURDIR)/$(build)'
+	@$(make_all_cpus) all $(bench_tools) $(bench_parser)
+	@$(make_all_cpus) STATIC_SQLITE=1 build=$(build)-static $(build)-static/px-status-event
+	@BENCH_EVENTS=$(BENCH_EVENTS) test/bench/bench '$(CURDIR)/$(build)' build/bench.json
 
 # Static, as small and quick to start as a program can be.
 $(bench_tools): $(build)/%: %.c $(build)/compile-flags
