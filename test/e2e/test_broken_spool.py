@@ -417,6 +417,25 @@ def test_a_disk_that_failed_to_read_once(device, upstream, strace, root, suffix)
     assert device.stats()["spool_id"] == spool_id and set(upstream.committed) == set(ids)
 
 
+def test_a_place_that_a_renewal_reads_the_second_time(make_device, upstream, strace, root):
+    """Three tries of a read fail, and with them the read; a second look at all of the spool finds everything."""
+    def renew(device, when):
+        device.configure(upstream)
+        ids = device.record(12)
+        checkpoint(device)
+        side(device, "-damaged").touch()
+        result = strace(device, "pread64:error=EIO:when=%d..%d" % (when, when + 2), path=device.spool)
+        if result.status != 0:      # it was not yet at the renewal, or beyond it
+            assert result.status == STORAGE, result
+            device.flush("--now").ended(0)
+        assert aside(device) and set(ids) <= set(upstream.committed), result
+        return result.status == 0
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda when: renew(make_device(), when), range(1, 60, 2)))
+    assert sum(done) > len(done) // 3
+
+
 def test_a_disk_that_reads_nothing_is_at_fault_itself(device, upstream, strace, root):
     device.configure(upstream)
     ids = device.record(3)
