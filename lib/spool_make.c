@@ -244,6 +244,9 @@ place_beside_orphan(const char *from, const char *path, const char *log, struct 
 		}
 		if (px_db_side_path(path, "-shm", name, err) == 0)
 			(void)unlink(name);
+		/* Else the new spool might be on disk after a power cut, and the journal beside it still. */
+		if (px_make_sync_folder(path, err) == -1)
+			goto out;
 	}
 	rc = link_into_place(from, path, err);
 out:

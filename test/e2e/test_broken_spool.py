@@ -213,6 +213,21 @@ def test_a_twin_in_overflow_is_known_in_a_new_spool(device, upstream):
     assert device.stats()["recorded"] == 2
 
 
+def test_a_journal_without_a_spool_is_put_away_for_good_first(device):
+    """A power cut may keep a later change of a folder and lose an earlier one, unless the folder is synced in between."""
+    if STRACE is None or run([STRACE, "-o", "/dev/null", "true"], device.environment()).status != 0:
+        pytest.skip("strace can trace nothing here")
+    device.record(2)
+    device.spool.unlink()
+    trace = device.folder / "trace"
+    run([STRACE, "-qq", "-o", trace, "-e", "trace=rename,renameat,renameat2,fsync,link,linkat", EVENT, "-c", device.config, "cpu"],
+        device.environment(env=STRACED)).ended(0)
+    calls = trace.read_text().splitlines()
+    away = next(number for number, call in enumerate(calls) if "-wal-orphan" in call)
+    placed = next(number for number, call in enumerate(calls) if call.startswith("link") and "-new-" in call)
+    assert any(call.startswith("fsync") for call in calls[away:placed]), calls
+
+
 # -- what never was a spool
 
 NO_SPOOL = {
