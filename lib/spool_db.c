@@ -108,6 +108,9 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	/* A database that others replaced under us looks damaged and is not. */
 	if (damaged && spool->is_open && has_moved(spool))
 		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': it was replaced meanwhile", verb, spool->name);
+	/* The log's index could not be made, which SQLite tells by what it tried last. */
+	if (kind == SQLITE_CANTOPEN && error_number == ENOENT && access(spool->path, F_OK) == 0)
+		error_number = EACCES;
 	if (error_number == EACCES)
 		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': %s; look at owner and mode of the file and its folder", verb,
 		    spool->name, strerror(EACCES));

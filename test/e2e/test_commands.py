@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import CONFIG, DENIED, LATER, STATUS, USAGE, exactly_once
+from harness import CONFIG, DENIED, IS_ROOT, LATER, STATUS, STORAGE, USAGE, exactly_once, run
 
 
 def reject(upstream, ids, reason="no"):
@@ -210,3 +210,18 @@ def test_config_names_the_spool_of_the_command_line(device):
 def test_a_dry_run_where_even_the_folder_is_missing(enrolled):
     result = enrolled.flush("-n", "-s", enrolled.folder / "missing" / "spool.db").ended(0)
     assert (result.out, result.err) == ("", "") and not (enrolled.folder / "missing").exists()
+
+
+# -- who only looks
+
+def test_who_may_only_read_is_told_what_he_lacks(device):
+    """There is no such file, says the system of the log's index, which can't be made in a folder that one may not write."""
+    device.event("cpu")
+    device.config.chmod(0o644)
+    device.spool_folder.chmod(0o555)
+    for path in device.spool_folder.iterdir():
+        path.chmod(0o444)
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if IS_ROOT else []
+    result = run([*prefix, STATUS, "-c", device.config, "list"], device.environment())
+    device.spool_folder.chmod(0o755)
+    assert "Permission denied; look at owner and mode of the file and its folder" in result.ended(STORAGE).err
