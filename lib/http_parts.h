@@ -21,7 +21,7 @@
 	each(slist_free_all)
 
 struct http_curl {
-#define MEMBER(name) __typeof__(&curl_##name) name;
+#define MEMBER(name) __typeof__(&curl_##name) name;	/* NOLINT(bugprone-macro-parentheses): a name can have none */
 	HTTP_CURL_FUNCTIONS(MEMBER)
 #undef MEMBER
 };

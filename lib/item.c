@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "item.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "json.h"
@@ -88,17 +87,16 @@ px_item_begin(struct px_buf *body, const struct px_now *made)
 	px_json_int(body, "uptime_ms", made->boot_ms);
 }
 
-/* Writes "${key}${number}"; a batch has thousands of them, and printf would cost more than all else that is done for an item. */
+/* Writes ${number}; a batch has thousands of them, and printf would cost more than all else that is done for an item. */
 static size_t
-write_number(char *out, const char *key, int64_t number)
+write_number(char *out, int64_t number)
 {
 	char digits[20];
 	size_t count = 0;
-	size_t len = strlen(key);
+	size_t len = 0;
 
 	for (uint64_t left = (uint64_t)number; left > 0; left /= 10)
 		digits[count++] = (char)('0' + left % 10);
-	memcpy(out, key, len);
 	while (count > 0)
 		out[len++] = digits[--count];
 	return len;
@@ -108,6 +106,7 @@ void
 px_item_join_head(struct px_buf *out, const struct px_item *item)
 {
 	static const char id_key[] = "{\"id\":\"";
+	static const char seq_key[] = ",\"seq\":";
 	char head[PX_ITEM_JOIN_MAX];
 	size_t len = sizeof(id_key) - 1;
 
@@ -115,8 +114,11 @@ px_item_join_head(struct px_buf *out, const struct px_item *item)
 	memcpy(head + len, item->id, PX_ID_MAX - 1);
 	len += PX_ID_MAX - 1;
 	head[len++] = '"';
-	if (item->seq > 0)
-		len += write_number(head + len, ",\"seq\":", item->seq);
+	if (item->seq > 0) {
+		memcpy(head + len, seq_key, sizeof(seq_key) - 1);
+		len += sizeof(seq_key) - 1;
+		len += write_number(head + len, item->seq);
+	}
 	head[len++] = ',';
 	px_buf_add(out, head, len);
 }
