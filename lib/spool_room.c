@@ -47,16 +47,18 @@ px_room_bounds(int64_t max_bytes)
 
 /*
  * A checkpoint costs three syncs, and all that was read of the file is forgotten: a flush that settles batch after batch
- * has one for many of them. It leaves an empty log behind.
+ * has one for many of them, where the bound leaves recorders plenty beside it. It leaves an empty log behind.
  */
 void
 px_room_set_bounds(struct px_spool *spool, int64_t max_bytes)
 {
 	struct spool_bounds *bounds = &spool->bounds;
+	int64_t frames;
 
 	*bounds = px_room_bounds(max_bytes);
-	if (spool->use == PX_SPOOL_FLUSH)
-		bounds->checkpoint_frames = bounds->max_frames / 3 < FLUSH_FRAMES ? bounds->max_frames / 3 : FLUSH_FRAMES;
+	frames = bounds->max_frames / 8 < FLUSH_FRAMES ? bounds->max_frames / 8 : FLUSH_FRAMES;
+	if (spool->use == PX_SPOOL_FLUSH && frames > bounds->checkpoint_frames)
+		bounds->checkpoint_frames = frames;
 }
 
 static int64_t
