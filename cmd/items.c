@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "screen.h"
 
 static const char *
 state_name(const struct px_spool_item *found)
@@ -45,20 +46,47 @@ write_item_json(struct px_buf *out, const struct px_spool_item *found)
 	px_buf_add_byte(out, '\n');
 }
 
-static void
-write_item_row(struct px_buf *out, const struct px_spool_item *found)
+/* Where a line has not room for all an item's id is left out: its seq names it as well. */
+#define WIDE_ENOUGH 120
+#define SEQ_WIDTH 6
+
+static bool
+shows_ids(void)
+{
+	size_t width = screen_width();
+
+	return width == 0 || width >= WIDE_ENOUGH;
+}
+
+static int
+print_item_row(struct px_buf *line, const struct px_spool_item *found)
 {
 	char time[PX_RFC3339_MAX];
+	int column;
 
 	px_text_time_local(time, found->item.time_ms);
-	px_buf_printf(out, "%6" PRId64 "  %-36s  %-8s  %-11s  %-19s  %8" PRId64 "  ", found->item.seq, found->item.id,
-	    px_kind_name(found->item.kind), state_name(found), time, found->attempts);
-	px_text_escape(out, found->item.topic.ptr, found->item.topic.len);
-	if (found->reason != NULL) {
-		px_buf_add_text(out, "  ");
-		px_text_escape(out, found->reason, strlen(found->reason));
+	column = printf("%*" PRId64 "  ", SEQ_WIDTH, found->item.seq);
+	if (shows_ids())
+		column += printf("%-36s  ", found->item.id);
+	column += printf("%-8s  ", px_kind_name(found->item.kind));
+	printf("%s", found->quarantined ? screen_style(SCREEN_BAD) : "");
+	column += printf("%-11s", state_name(found));
+	printf("%s", found->quarantined ? screen_style(SCREEN_PLAIN) : "");
+	column += printf("  %-19s  %8" PRId64 "  ", time, found->attempts);
+	px_buf_add(line, found->item.topic.ptr, found->item.topic.len);
+	if (found->reason != NULL && screen_width() == 0) {
+		px_buf_add_text(line, "  ");
+		px_buf_add_text(line, found->reason);
 	}
-	px_buf_add_byte(out, '\n');
+	if (line->failed)
+		return -1;
+	screen_print_cut((size_t)column, px_buf_text(line));
+	if (found->reason != NULL && screen_width() > 0) {
+		printf("%*s", SEQ_WIDTH + 2, "");
+		screen_print_wrapped(SEQ_WIDTH + 2, found->reason);
+	}
+	px_buf_rewind(line, 0);
+	return ferror(stdout) != 0 ? -1 : 0;
 }
 
 static bool
@@ -68,19 +96,26 @@ list_item(void *arg, const struct px_spool_item *found)
 
 	if (request->state != NULL && strcmp(request->state, state_name(found)) != 0)
 		return true;
-	if (request->json)
-		write_item_json(&request->line, found);
-	else
-		write_item_row(&request->line, found);
+	if (!request->json)
+		return print_item_row(&request->line, found) == 0;
+	write_item_json(&request->line, found);
 	return items_print_line(&request->line) == 0;
+}
+
+static void
+print_list_heading(void)
+{
+	printf("%s%*s  ", screen_style(SCREEN_HEADING), SEQ_WIDTH, "seq");
+	if (shows_ids())
+		printf("%-36s  ", "id");
+	printf("%-8s  %-11s  %-19s  %8s  %s%s\n", "kind", "state", "time", "attempts", "topic and reason", screen_style(SCREEN_PLAIN));
 }
 
 int
 items_list(struct status_request *request, struct px_err *err)
 {
 	if (!request->json)
-		printf("%6s  %-36s  %-8s  %-11s  %-19s  %8s  %s\n", "seq", "id", "kind", "state", "time", "attempts",
-		    "topic and reason");
+		print_list_heading();
 	return request->spool != NULL ? px_spool_each(request->spool, list_item, request, err) : 0;
 }
 

@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "items.h"
 #include "log.h"
+#include "screen.h"
 #include "stats.h"
 #include "sys.h"
 
@@ -132,7 +133,7 @@ run_stats(struct status_request *request, struct px_err *err)
 	} else if (request->prometheus) {
 		stats_print_prometheus(&stats);
 	} else {
-		stats_print(&stats);
+		return stats_print(&stats, request->spool, err);
 	}
 	return 0;
 }
@@ -151,7 +152,8 @@ run_health(struct status_request *request, struct px_err *err)
 	last_status = stats.run_count > 0 ? stats.runs[0].exit_status : 0;
 	request->status = px_err_exit_status(PX_ABSENT);
 	if (last_status == px_err_exit_status(PX_DENIED) || last_status == px_err_exit_status(PX_CONFIG)) {
-		stats_print_reason("not well: ", stats.runs[0].reason);
+		printf("not well: ");
+		screen_print(stats.runs[0].reason);
 	} else if (stats.facts.quarantined > 0) {
 		printf("not well: %" PRId64 " items are quarantined, see px-status list --state quarantined\n",
 		    stats.facts.quarantined);

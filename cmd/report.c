@@ -5,18 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text.h"
+#include "screen.h"
 
 #define TEXT_MAX (2 * PX_ERR_MAX)
 
 void
 report_line(const char *verdict, const char *what, const char *text)
 {
-	struct px_buf shown = PX_BUF(8 * TEXT_MAX);
+	enum screen_style style = strcmp(verdict, "ok") == 0 ? SCREEN_GOOD : strcmp(verdict, "failed") == 0 ? SCREEN_BAD : SCREEN_PLAIN;
 
-	px_text_escape(&shown, text, strlen(text));
-	printf("%-7s %-14s %s\n", verdict, what, px_buf_text(&shown));
-	px_buf_clear(&shown);
+	/* Not wrapped: some of it is there to be copied. */
+	printf("%s%-7s%s %-14s ", screen_style(style), verdict, screen_style(SCREEN_PLAIN), what);
+	screen_print(text);
 }
 
 void

@@ -39,17 +39,16 @@ stats_read(struct stats *stats, const char *path, struct px_spool *spool, struct
 	return px_spool_each_run(spool, take_run, stats, err);
 }
 
-/* When the next try is due; 0 when nothing holds it back. */
-static int64_t
-next_try_ms(const struct stats *stats)
+int64_t
+stats_next_try_ms(const struct stats *stats)
 {
 	int64_t left_ms = px_timer_left_ms(&stats->retry, &stats->now);
 
 	return left_ms > 0 && stats->facts.pending > 0 ? stats->now.wall_ms + left_ms : 0;
 }
 
-static int64_t
-oldest_pending_s(const struct stats *stats)
+int64_t
+stats_oldest_pending_s(const struct stats *stats)
 {
 	int64_t age_ms = stats->now.wall_ms - stats->oldest_pending_ms;
 
@@ -83,11 +82,11 @@ stats_write_json(const struct stats *stats, struct px_buf *out)
 	px_json_close(out, '}');
 	px_json_int(out, "overflow", stats->overflow);
 	if (stats->oldest_pending_ms > 0)
-		px_json_int(out, "oldest_pending_seconds", oldest_pending_s(stats));
+		px_json_int(out, "oldest_pending_seconds", stats_oldest_pending_s(stats));
 	else
 		px_json_null(out, "oldest_pending_seconds");
 	px_json_int(out, "bytes", stats->bytes);
-	write_time(out, "next_try", next_try_ms(stats));
+	write_time(out, "next_try", stats_next_try_ms(stats));
 	write_time(out, "last_success", stats->history.last_success_ms);
 	if (stats->history.last_failure_ms > 0) {
 		px_json_open(out, "last_failure", '{');
@@ -99,66 +98,6 @@ stats_write_json(const struct stats *stats, struct px_buf *out)
 	}
 	px_json_close(out, '}');
 	px_buf_add_byte(out, '\n');
-}
-
-static void
-print_count(const char *label, int64_t count)
-{
-	printf("%-16s %12" PRId64 "\n", label, count);
-}
-
-static void
-print_time(const char *label, int64_t ms, const char *none)
-{
-	char text[PX_RFC3339_MAX];
-
-	px_text_time_local(text, ms);
-	printf("%-16s %s\n", label, ms > 0 ? text : none);
-}
-
-void
-stats_print_reason(const char *before, const char *reason)
-{
-	struct px_buf shown = PX_BUF(8 * PX_ERR_MAX);
-
-	px_text_escape(&shown, reason, strlen(reason));
-	printf("%s%s\n", before, px_buf_text(&shown));
-	px_buf_clear(&shown);
-}
-
-void
-stats_print(const struct stats *stats)
-{
-	const struct px_spool_facts *facts = &stats->facts;
-
-	printf("%-16s %s\n", "spool", stats->path);
-	printf("%-16s %s\n", "id", stats->exists ? facts->id : "not made yet");
-	print_count("recorded", facts->recorded);
-	print_count("acknowledged", facts->acknowledged);
-	print_count("pending", facts->pending);
-	print_count("quarantined", facts->quarantined);
-	print_count("dropped", facts->dropped);
-	print_count("lost events", facts->lost_events);
-	print_count("lost snapshots", facts->lost_snapshots);
-	print_count("overflow files", stats->overflow);
-	print_count("bytes on disk", stats->bytes);
-	if (stats->oldest_pending_ms > 0)
-		printf("%-16s %12" PRId64 " s old\n", "oldest pending", oldest_pending_s(stats));
-	print_time("next try", next_try_ms(stats), "with the next flush");
-	print_time("last success", stats->history.last_success_ms, "never");
-	print_time("last failure", stats->history.last_failure_ms, "never");
-	if (stats->history.last_failure_ms > 0)
-		stats_print_reason("                 ", stats->history.last_failure_reason);
-	if (stats->run_count > 0)
-		printf("\n%-19s  %6s  %12s  %s\n", "last runs", "status", "acknowledged", "stopped by");
-	for (size_t i = 0; i < stats->run_count; i++) {
-		const struct px_spool_run *run = &stats->runs[i];
-		char text[PX_RFC3339_MAX];
-
-		px_text_time_local(text, run->time_ms);
-		printf("%-19s  %6d  %12" PRId64, text, run->exit_status, run->acknowledged);
-		stats_print_reason("  ", run->reason);
-	}
 }
 
 static void
@@ -182,7 +121,7 @@ stats_print_prometheus(const struct stats *stats)
 	print_metric("overflow_files", "gauge", "Events that wait to enter the spool.", stats->overflow);
 	print_metric("spool_bytes", "gauge", "Bytes on disk of the spool.", stats->bytes);
 	print_metric("oldest_pending_seconds", "gauge", "Age of the oldest pending item, 0 without one.",
-	    stats->oldest_pending_ms > 0 ? oldest_pending_s(stats) : 0);
+	    stats->oldest_pending_ms > 0 ? stats_oldest_pending_s(stats) : 0);
 	print_metric("last_success_timestamp_seconds", "gauge", "When upstream last acknowledged, 0 for never.",
 	    stats->history.last_success_ms / PX_MS_PER_S);
 	print_metric("last_failure_timestamp_seconds", "gauge", "When a run last failed, 0 for never.",

@@ -23,12 +23,15 @@ struct stats {
 /* Reads all of it; ${spool} is NULL for a spool that does not exist yet. -1 with the spool's error. */
 int stats_read(struct stats *stats, const char *path, struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 
-/* Each prints to stdout. */
-void stats_print(const struct stats *stats);
-void stats_print_prometheus(const struct stats *stats);
+/* When the next try is due; 0 when nothing holds it back. */
+int64_t stats_next_try_ms(const struct stats *stats);
 
-/* A line of ${before} and ${reason}, which is shown without control characters. */
-void stats_print_reason(const char *before, const char *reason);
+/* The age of the oldest pending item, by a clock that may have jumped; never negative. */
+int64_t stats_oldest_pending_s(const struct stats *stats);
+
+/* Each prints to stdout; the first looks at the items of ${spool} once more. -1 with the spool's error. */
+int stats_print(const struct stats *stats, struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
+void stats_print_prometheus(const struct stats *stats);
 
 /* Appends one line of JSON and its '\n'. */
 void stats_write_json(const struct stats *stats, struct px_buf *out);

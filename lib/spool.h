@@ -194,6 +194,9 @@ int px_spool_each_run(struct px_spool *spool, px_spool_run_fn *each, void *arg, 
 /* Oldest pending item's time; 0 when there is none. */
 int px_spool_oldest_pending_ms(struct px_spool *spool, int64_t *out, struct px_err *err) PX_MUST_CHECK;
 
+/* How many pending items are of ${from_ms} or later. */
+int px_spool_pending_since(struct px_spool *spool, int64_t from_ms, int64_t *out, struct px_err *err) PX_MUST_CHECK;
+
 /* Whether an event is pending. */
 int px_spool_has_event(struct px_spool *spool, bool *out, struct px_err *err) PX_MUST_CHECK;
 

@@ -426,6 +426,14 @@ px_spool_oldest_pending_ms(struct px_spool *spool, int64_t *out, struct px_err *
 }
 
 int
+px_spool_pending_since(struct px_spool *spool, int64_t from_ms, int64_t *out, struct px_err *err)
+{
+	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
+	return px_db_number(spool, 0, out, err, "SELECT count(*) FROM item i LEFT JOIN mark m ON m.key = i.key WHERE m.reason IS "
+	    "NULL AND i.time_ms >= ?1", "i", from_ms);
+}
+
+int
 px_spool_has_event(struct px_spool *spool, bool *out, struct px_err *err)
 {
 	int64_t key;

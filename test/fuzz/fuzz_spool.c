@@ -210,7 +210,8 @@ look(struct px_spool *spool)
 	    px_spool_history(spool, &history, &err) == -1 || px_spool_each_run(spool, look_at_run, &runs, &err) == -1 ||
 	    px_spool_get_timer(spool, PX_TIMER_RETRY, &timer, &err) == -1 ||
 	    px_spool_get_timer(spool, PX_TIMER_PLAIN, &timer, &err) == -1 ||
-	    px_spool_oldest_pending_ms(spool, &number, &err) == -1 || px_spool_has_event(spool, &yes, &err) == -1 ||
+	    px_spool_oldest_pending_ms(spool, &number, &err) == -1 ||
+	    px_spool_pending_since(spool, 0, &number, &err) == -1 || px_spool_has_event(spool, &yes, &err) == -1 ||
 	    px_spool_find(spool, "01939f1e-0000", &number, &err) == -1 ||
 	    px_spool_is_of(spool, px_slice("x"), px_slice(""), &yes, &err) == -1)
 		expect(err.code != PX_OK && err.text[0] != '\0');

@@ -409,6 +409,7 @@ test_ages(void **state)
 {
 	int64_t oldest = -1;
 	bool has_event = true;
+	int64_t count;
 
 	(void)state;
 	OK(px_spool_oldest_pending_ms(spool, &oldest, &err));
@@ -423,6 +424,10 @@ test_ages(void **state)
 	settle(3, PX_EVENT, "bad");
 	OK(px_spool_oldest_pending_ms(spool, &oldest, &err));
 	assert_int_equal(oldest, 1005);
+	OK(px_spool_pending_since(spool, 1005, &count, &err));
+	assert_int_equal(count, 2);
+	OK(px_spool_pending_since(spool, 1006, &count, &err));
+	assert_int_equal(count, 1);
 	OK(px_spool_has_event(spool, &has_event, &err));
 	assert_true(has_event);
 	settle(2, PX_EVENT, NULL);
