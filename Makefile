@@ -110,7 +110,7 @@ make_all_cpus = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all check check-unit check-e2e check-faults check-valgrind faults unit-tests lint headers bench demo fuzz fuzz-targets install \
-	uninstall deb clean help FORCE
+	uninstall deb completions clean help FORCE
 
 all: $(programs)
 
@@ -123,6 +123,7 @@ help:
 	@echo 'make bench        how fast and small the programs are, beside others, with BENCH_EVENTS in a large spool;'
 	@echo '                  a table, and the same in build/bench.json'
 	@echo 'make fuzz         runs each fuzz target for FUZZ_SECONDS (clang)'
+	@echo 'make completions  share/completions anew, after a change of options or commands'
 	@echo 'make install      also uninstall; PREFIX, SYSCONFDIR, LOCALSTATEDIR, DESTDIR'
 	@echo 'make deb          a package for Debian, in build/deb'
 	@echo 'make clean        removes build/'
@@ -232,6 +233,10 @@ fuzz:
 	@$(make_all_cpus) CC=clang FUZZ=1 fuzz-targets
 	@test/tools/run-fuzz '$(CURDIR)/build/clang-fuzz' $(FUZZ_SECONDS)
 
+# After a change of options or commands.
+completions: all
+	test/tools/completions '$(CURDIR)/$(build)' share/completions
+
 # ---- Installation
 
 bindir = $(DESTDIR)$(PREFIX)/bin
@@ -241,11 +246,15 @@ datadir = $(DESTDIR)$(PREFIX)/share/px-status
 confdir = $(DESTDIR)$(SYSCONFDIR)/px-status
 spooldir = $(DESTDIR)$(LOCALSTATEDIR)/lib/px-status
 
-# Folders of share/: those whose files are ours alone to have, and those whose files go where systemd looks for them.
+# Folders of share/: those whose files are ours alone to have, and those whose files go where systemd or a shell looks for them.
 own_shares := monitrc.d checks cron examples schema
-systemd_shares := systemd sysusers.d tmpfiles.d
+placed_shares := systemd sysusers.d tmpfiles.d completions/bash completions/zsh completions/fish
 # $(call place_of,systemd) is where files of such a folder go.
-place_of = $(libdir)/$(patsubst systemd,systemd/system,$(1))
+place_of = $(or $(place_of_$(1)),$(libdir)/$(1))
+place_of_systemd = $(libdir)/systemd/system
+place_of_completions/bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+place_of_completions/zsh = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+place_of_completions/fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 pages := $(wildcard man/*.[1-9])
 
 # What these files say of /usr, /etc and /var is true under another PREFIX, SYSCONFDIR and LOCALSTATEDIR too.
@@ -283,7 +292,7 @@ install: all
 	install -m 755 $(programs) $(bindir)
 	$(foreach share,$(own_shares),$(call install_texts,$(wildcard share/$(share)/*),$(datadir)/$(share),$(if \
 		$(filter checks,$(share)),755,644))$(newline)	)
-	$(foreach share,$(systemd_shares),$(call install_texts,$(wildcard share/$(share)/*),$(call place_of,$(share)),644)$(newline)	)
+	$(foreach share,$(placed_shares),$(call install_texts,$(wildcard share/$(share)/*),$(call place_of,$(share)),644)$(newline)	)
 	$(foreach page,$(pages),$(call install_texts,$(page),$(mandir)/man$(patsubst .%,%,$(suffix $(page))),644)$(newline)	)
 	[ -e $(confdir)/px-status.conf ] || [ -L $(confdir)/px-status.conf ] || \
 		install -m 644 $(datadir)/examples/px-status.conf $(confdir)/px-status.conf
@@ -295,7 +304,7 @@ uninstall:
 	[ -L $(confdir)/px-status.conf ] || ! cmp -s $(datadir)/examples/px-status.conf $(confdir)/px-status.conf || \
 		rm $(confdir)/px-status.conf
 	rm -f $(addprefix $(bindir)/,$(notdir $(programs)))
-	rm -f $(foreach share,$(systemd_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
+	rm -f $(foreach share,$(placed_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
 	rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
 	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir); do \

@@ -140,12 +140,15 @@ cli_help(const struct cli *cli)
 		(void)snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument != NULL ? " " : "",
 		    option->argument != NULL ? option->argument : "");
 		if (option->letter != '\0')
-			printf("  -%c, %-22s %s\n", option->letter, left, option->help);
+			printf("  -%c, %-27s %s\n", option->letter, left, option->help);
 		else
-			printf("      %-22s %s\n", left, option->help);
+			printf("      %-27s %s\n", left, option->help);
 	}
+	printf("\n");
+	if (cli->print_commands != NULL)
+		cli->print_commands();
 	if (cli->more != NULL)
-		printf("\n%s", cli->more);
+		printf("%s", cli->more);
 	return cli_finish_stdout();
 }
 

@@ -16,8 +16,8 @@
 struct cli_option {
 	char letter;		/* 0: only the long name */
 	const char *name;
-	const char *argument;	/* NULL: takes none */
-	const char *help;
+	const char *argument;	/* NULL: takes none; FILE, or words with '|' between, tell the completions what to offer */
+	const char *help;	/* of px-status: behind the commands that take it and ": ", but where all do */
 	int id;			/* what cli_parse hands out; the letter where there is one */
 };
 
@@ -27,7 +27,8 @@ struct cli {
 	const char *about;	/* whole lines */
 	const struct cli_option *options;
 	size_t option_count;
-	const char *more;	/* lines behind the options; NULL: none */
+	void (*print_commands)(void);	/* behind the options; NULL: has none */
+	const char *more;		/* lines behind all that; NULL: none */
 };
 
 /* Each option, operand and mistake in the order of the command line; everything behind "--" is an operand. */

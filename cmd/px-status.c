@@ -20,29 +20,11 @@ static const struct cli_option options[] = {
 	{ 's', "spool", "FILE", "the spool, instead of the configured one", 's' },
 	{ 0, "json", NULL, "list, stats: as JSON", OPTION_JSON },
 	{ 0, "prometheus", NULL, "stats: for a textfile collector", OPTION_PROMETHEUS },
-	{ 0, "state", "STATE", "list: pending or quarantined items only", OPTION_STATE },
+	{ 0, "state", "pending|quarantined", "list: only these", OPTION_STATE },
 	{ 0, "max-age", "TIME", "health: how old a pending item may be [1h]", OPTION_MAX_AGE },
 	{ 0, "all", NULL, "retry: every quarantined item", OPTION_ALL },
 	{ 'h', "help", NULL, "print this help", 'h' },
 	{ 'V', "version", NULL, "print the version", 'V' },
-};
-
-static const struct cli cli = {
-	.name = "px-status",
-	.synopsis = "[options] COMMAND [ID ...]",
-	.about = "Looks after the spool.\n",
-	.options = options,
-	.option_count = sizeof(options) / sizeof(options[0]),
-	.more = "Commands:\n"
-		"  list           the items in order of seq\n"
-		"  show ID        one item whole\n"
-		"  stats          counters, sizes, ages and the last runs\n"
-		"  health         one line, and whether all is well by the exit status\n"
-		"  export         every item as JSON lines\n"
-		"  retry ID ...   quarantined items back to pending\n"
-		"  drop ID ...    remove items for good\n"
-		"  config         every setting in force and where it came from\n"
-		"An ID is an item's id, a unique start of one, or its seq. See px-status(8).\n",
 };
 
 static void
@@ -203,20 +185,42 @@ run_config(struct status_request *request, struct px_err *err)
 
 static const struct command {
 	const char *name;
+	const char *operands;	/* for --help */
+	const char *help;
 	int (*run)(struct status_request *request, struct px_err *err);
 	const char *takes;	/* letters of options: j --json, p --prometheus, s --state, m --max-age, a --all */
 	size_t min_operands;
 	size_t max_operands;
 	bool reads_spool;
 } commands[] = {
-	{ "list", items_list, "js", 0, 0, true },
-	{ "show", items_show, "", 1, 1, true },
-	{ "stats", run_stats, "jp", 0, 0, true },
-	{ "health", run_health, "m", 0, 0, true },
-	{ "export", items_export, "", 0, 0, true },
-	{ "retry", items_retry, "a", 0, STATUS_OPERANDS_MAX, true },
-	{ "drop", items_drop, "", 1, STATUS_OPERANDS_MAX, true },
-	{ "config", run_config, "", 0, 0, false },
+	{ "list", "", "the items in order of seq", items_list, "js", 0, 0, true },
+	{ "show", " ID", "one item whole", items_show, "", 1, 1, true },
+	{ "stats", "", "counters, sizes, ages and the last runs", run_stats, "jp", 0, 0, true },
+	{ "health", "", "one line, and whether all is well by the exit status", run_health, "m", 0, 0, true },
+	{ "export", "", "every item as JSON lines", items_export, "", 0, 0, true },
+	{ "retry", " ID ...", "quarantined items back to pending", items_retry, "a", 0, STATUS_OPERANDS_MAX, true },
+	{ "drop", " ID ...", "remove items for good", items_drop, "", 1, STATUS_OPERANDS_MAX, true },
+	{ "config", "", "every setting in force and where it came from", run_config, "", 0, 0, false },
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void
+print_commands(void)
+{
+	printf("Commands:\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		printf("  %s%-*s %s\n", commands[i].name, (int)(14 - strlen(commands[i].name)), commands[i].operands, commands[i].help);
+}
+
+static const struct cli cli = {
+	.name = "px-status",
+	.synopsis = "[options] COMMAND [ID ...]",
+	.about = "Looks after the spool.\n",
+	.options = options,
+	.option_count = sizeof(options) / sizeof(options[0]),
+	.print_commands = print_commands,
+	.more = "An ID is an item's id, a unique start of one, or its seq. See px-status(8).\n",
 };
 
 /* -1 with PX_USAGE when ${request} is not what ${command} takes. */
@@ -253,7 +257,7 @@ run(struct status_request *request, struct px_err *err)
 {
 	const struct command *command = NULL;
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (request->command != NULL && strcmp(request->command, commands[i].name) == 0)
 			command = &commands[i];
 	if (request->command == NULL)

@@ -2,12 +2,14 @@
 """px-status: health, retry, export, metrics, what a run left behind; and what a terminal is spared."""
 import json
 import re
+import shutil
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
-from harness import CONFIG, DENIED, IS_ROOT, LATER, STATUS, STORAGE, USAGE, exactly_once, run
+from harness import CONFIG, DENIED, IS_ROOT, LATER, ROOT, STATUS, STORAGE, USAGE, exactly_once, run
 
 
 def reject(upstream, ids, reason="no"):
@@ -169,6 +171,44 @@ def test_metrics(enrolled, upstream):
     assert (values["pending"], values["quarantined"], values["lost_events_total"]) == (1, 1, 0)
     assert values["spool_bytes"] > 0 and abs(values["last_success_timestamp_seconds"] - time.time()) < 60
     assert values["last_failure_timestamp_seconds"] >= values["last_success_timestamp_seconds"]
+
+
+def test_metrics_are_what_prometheus_reads(enrolled, upstream):
+    """And by its conventions for names and units."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here")
+    for _ in range(2):
+        out = enrolled.status("stats", "--prometheus").ended(0).out
+        checked = subprocess.run([promtool, "check", "metrics"], input=out, capture_output=True, text=True, timeout=60)
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+        ids = enrolled.record(2)
+        reject(upstream, ids[:1])
+        enrolled.flush().ended(0)
+
+
+def examples(page):
+    """The literal blocks of a manual page."""
+    source = (ROOT / "man" / page).read_text()
+    blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", source, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\\(\(aq|\(dq|&)", lambda found: {"(aq": "'", "(dq": '"', "&": ""}[found[1]], block) for block in blocks]
+
+
+@pytest.mark.parametrize("begin", [r"\* \* \* \* \* root (cd .*)", r"(?s:.*)ExecStart=/bin/sh -c '(.*)'"])
+def test_the_file_for_a_textfile_collector(enrolled, begin):
+    """The lines of the manual page, in another folder; a file that is there stays whole when they fail."""
+    [line] = [found[1] for found in (re.match(begin, block) for block in examples("px-status.8")) if found and "node-exporter" in found.string]
+    folder = enrolled.folder / "textfiles"
+    folder.mkdir()
+    line = line.replace("/var/lib/prometheus/node-exporter", str(folder)).replace("/usr/bin/px-status", str(STATUS))
+    env = enrolled.environment(env={"PX_STATUS_CONFIG": str(enrolled.config)})
+    run(["/bin/sh", "-c", line], env, cwd=folder).ended(0)
+    assert [path.name for path in folder.iterdir()] == ["px-status.prom"]
+    text = (folder / "px-status.prom").read_text()
+    assert text == enrolled.status("stats", "--prometheus").ended(0).out
+    enrolled.write_config("[nonsense]\n")
+    assert run(["/bin/sh", "-c", line], env, cwd=folder).status != 0
+    assert (folder / "px-status.prom").read_text() == text
 
 
 def test_the_last_50_runs(enrolled, upstream):
