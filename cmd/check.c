@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
@@ -30,6 +31,16 @@ struct checking {
 	struct report report;
 };
 
+static const char *
+advice_for_configuration(const struct checking *checking)
+{
+	const char *file = cli_config_file(checking->config_file);
+
+	if (access(file != NULL ? file : PX_CONFIG_DEFAULT_FILE, R_OK) == -1 && errno == EACCES)
+		return "start this as root, or as a user who may read it";
+	return "px-status.conf(5) has every section and key";
+}
+
 /* -1 when nothing further can be told. */
 static int
 check_configuration(struct checking *checking)
@@ -42,7 +53,7 @@ check_configuration(struct checking *checking)
 	px_config_init(&checking->config);
 	if (px_config_read(&checking->config, cli_config_file(checking->config_file), PX_CONFIG_ALL, &problems, &path_is_valid,
 	    &err) == -1) {
-		report_failed(&checking->report, "configuration", &err, "");
+		report_failed(&checking->report, "configuration", &err, advice_for_configuration(checking));
 		for (size_t i = 1; i < problems.count; i++)
 			report_line("failed", "configuration", problems.text[i]);
 		return -1;
@@ -69,7 +80,8 @@ check_files(struct checking *checking)
 
 	checking->has_link = true;
 	if (link_open(&checking->link, &checking->config, &checking->device, posts, checking->config.snapshot.enabled, &err) == -1) {
-		report_failed(&checking->report, "files", &err, "");
+		report_failed(&checking->report, "files", &err, "px-status.conf(5) tells how each file has to be; a secret is root's or that "
+		    "of who starts this: chmod 600 FILE");
 		checking->has_link = false;
 		link_close(&checking->link);
 		return;
@@ -92,7 +104,8 @@ check_folder(struct checking *checking)
 	}
 	if (stat(folder, &st) == -1 || access(folder, R_OK | W_OK | X_OK) == -1) {
 		(void)px_err_set(&err, PX_STORAGE, "cannot write in the folder '%s' as uid %ju", folder, (uintmax_t)geteuid());
-		report_failed(&checking->report, "spool folder", &err, "make it and give it to the user who runs px-status-flush");
+		report_failed(&checking->report, "spool folder", &err, "start this as root, which takes the identity of the folder's "
+		    "owner, or make it and give it to the user who runs px-status-flush");
 		return;
 	}
 	if (st.st_uid == 0)
@@ -168,7 +181,8 @@ advice_for(enum px_code code)
 	case PX_CONFIG:
 		return "look at [upstream] url, path and certificates";
 	case PX_LATER:
-		return "look at the network, the proxy and upstream itself; nothing is lost meanwhile";
+		return "look at the network, the proxy, [upstream] ca_file where TLS fails, and upstream itself; nothing is lost "
+		    "meanwhile";
 	case PX_OK:
 	case PX_ABSENT:
 	case PX_USAGE:

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "sys.h"
@@ -162,7 +163,12 @@ cli_version(const struct cli *cli)
 int
 cli_fail(const struct px_err *err)
 {
+	static const enum px_code checked[] = { PX_STORAGE, PX_LATER, PX_DENIED, PX_CONFIG };
+
 	px_log(PX_ERROR, "%s", err->text);
+	for (size_t i = 0; i < sizeof(checked) / sizeof(checked[0]); i++)
+		if (err->code == checked[i] && isatty(STDERR_FILENO))
+			px_log(PX_NOTICE, "what to do: px-status-flush --check, with the same -c and -s, tests each part and tells");
 	return px_err_exit_status(err->code);
 }
 

@@ -47,7 +47,7 @@ int cli_version(const struct cli *cli);
 /* Ends what was written to stdout. Returns 0, or 74 with a log line when it could not be written. */
 int cli_finish_stdout(void);
 
-/* Logs ${err} and returns its exit status. */
+/* Logs ${err}, on a terminal with what to do next where --check knows it, and returns its exit status. */
 int cli_fail(const struct px_err *err);
 
 /* The configuration file in force: ${option}, else PX_STATUS_CONFIG when it is set and not empty, else NULL. */

@@ -234,7 +234,7 @@ flush(const struct request *request, struct px_flush_job *job, struct px_err *er
 	if (rc == 0)
 		return 0;
 	if (err->code == PX_CONFIG)
-		px_log_open(cli.name, PX_LOG_STDERR, PX_ERROR);
+		px_log_open(cli.name, PX_LOG_STDERR, request->quiet ? PX_ERROR : PX_NOTICE);
 	if (!result.is_told || request->now || request->verbose || isatty(STDERR_FILENO))
 		return cli_fail(err);
 	return px_err_exit_status(err->code);

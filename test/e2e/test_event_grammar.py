@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 
 import pytest
 
@@ -247,6 +248,23 @@ def test_lines_for_the_journal_have_their_priority(device):
     with os.fdopen(reading, "rb") as pipe:
         lines = pipe.read().decode().splitlines()
     assert lines and all(re.match(r"<[0-7]>", line) for line in lines)
+
+
+def test_a_scheduled_flush_tells_the_journal_and_nobody_else(enrolled, upstream, syslog):
+    """A socket stands for the journal, as under systemd."""
+    enrolled.record(1)
+    ours, journal = socket.socketpair()
+    stat = os.fstat(journal.fileno())
+    env = enrolled.environment(env={"JOURNAL_STREAM": "%d:%d" % (stat.st_dev, stat.st_ino)})
+    upstream.script({"body": {"rejected": [{"id": "no-such", "reason": "no"}]}}, default={"status": 503})
+    for _ in range(2):
+        run([FLUSH, "-c", enrolled.config, "-s", enrolled.spool], env, stdout=journal, stderr=journal)
+        enrolled.record(1)
+    journal.close()
+    with ours, ours.makefile() as said:
+        lines = said.read().splitlines()
+    assert [line[:3] for line in lines] == ["<4>", "<3>"] and "no-such" in lines[0] and "503" in lines[1]
+    assert syslog.text == ""
 
 
 def test_a_foreign_journal_stream_is_not_ours(device):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import CONFIG, FLUSH, LATER, STATUS
+from harness import CONFIG, DENIED, EVENT, FLUSH, LATER, STATUS
 
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -26,7 +26,7 @@ def on_terminal(device):
             pytest.skip("no pseudo terminal to be had")
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen([program, "-c", device.config, *args], env=device.environment(env={"TERM": "xterm", **env}),
-                                   stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL)
+                                   stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
         os.close(follower)
         said = b""
         while True:
@@ -161,3 +161,47 @@ def test_times_are_local(device, on_terminal):
     device.record(1)
     utc, local = (on_terminal("list", TZ=zone)[1].split()[3:5] for zone in ("UTC", "UTC-5:30"))
     assert [*map(int, local[1].split(":")[1:2])] != [*map(int, utc[1].split(":")[1:2])]
+
+
+# -- what to do next
+
+@pytest.mark.parametrize("reply, status", [({"status": 401}, DENIED), ({"status": 404}, CONFIG), ({"status": 503}, LATER)], ids=str)
+def test_a_failure_names_the_next_step(enrolled, upstream, on_terminal, reply, status):
+    enrolled.record(1)
+    upstream.script(default=reply)
+    lines = on_terminal("--now", program=FLUSH)
+    assert str(reply["status"]) in lines[-2] and "px-status-flush --check" in lines[-1]
+    assert "--check" not in enrolled.flush("--now").ended(status).err, "a log has its facts and no more"
+    lines = on_terminal("--check", program=FLUSH)
+    assert "failed" in lines[-2] and "look at" in lines[-1]
+
+
+@pytest.mark.parametrize("program, args", [(STATUS, ["list"]), (EVENT, ["cpu"]), (FLUSH, ["--now"])], ids=lambda value: getattr(value, "name", ""))
+def test_a_mistake_in_the_configuration_names_the_next_step(device, on_terminal, program, args):
+    device.write_config("[nonsense]\n")
+    lines = on_terminal(*args, program=program)
+    assert "nonsense" in lines[0] and "px-status-flush --check" in lines[-1]
+    lines = on_terminal("--check", program=FLUSH)
+    assert "nonsense" in lines[0] and "px-status.conf(5)" in lines[1]
+
+
+def test_a_usage_error_names_help(on_terminal):
+    lines = on_terminal("frobnicate")
+    assert len(lines) == 1 and "--help" in lines[0]
+
+
+def test_what_may_not_be_read_names_root(device, plain_user, on_terminal):
+    device.config.chmod(0)
+    assert "Permission denied" in on_terminal("list")[0]
+    assert "root" in on_terminal("--check", program=FLUSH)[1]
+    device.configure()
+    device.record(1)
+    device.spool_folder.chmod(0o500)
+    text = "\n".join(on_terminal("--check", program=FLUSH))
+    device.spool_folder.chmod(0o700)
+    assert "start this as root" in text
+
+
+def test_a_secret_that_is_open_names_its_mode(enrolled, upstream, on_terminal):
+    enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": enrolled.file("token", "t\n", 0o644)})
+    assert "chmod 600" in "\n".join(on_terminal("--check", program=FLUSH))
