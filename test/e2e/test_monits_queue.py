@@ -65,6 +65,22 @@ def test_what_monit_takes_for_delivered(device, collector, start_monit, answer, 
         assert sum("hecksum changed" in body for body in collector.bodies) == 1, "and it never comes again"
 
 
+def test_monit_runs_a_program_once_whatever_it_ends_with(device, collector, start_monit):
+    """As a script that could not reach anybody: the event is gone with it."""
+    queue = device.folder / "queue"
+    queue.mkdir(mode=0o700)
+    watched = device.file("watched", "one\n")
+    calls = device.folder / "calls"
+    script = device.file("script", "#!/bin/sh\necho called >>%s\nexit 7\n" % calls, 0o755)
+    monit = start_monit(CHANGES % (queue, collector.server_port, watched, 'exec "%s"' % script))
+    monit.wait_until(lambda: "checksum" in monit.said(), "the first checksum")
+    change(device, monit, watched, "two\n")
+    monit.wait_until(calls.exists, "the call")
+    seen = len(collector.bodies)
+    monit.wait_until(lambda: len(collector.bodies) >= seen + 3, "three cycles more")
+    assert calls.read_text() == "called\n"
+
+
 def test_px_status_takes_a_redirect_for_none(enrolled, upstream, start_monit, collector):
     queue = enrolled.folder / "queue"
     queue.mkdir(mode=0o700)

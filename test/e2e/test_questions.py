@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""The answers of px-status(8), tried: the commands of the page are run, in a device's folder instead of the system's places."""
+import json
+import os
+import re
+import shutil
+
+import pytest
+
+from harness import EVENT, FLUSH, ROOT, STATUS, exactly_once, run
+
+QUESTIONS = ["Why is nothing arriving", "What is quarantined, and why", "How do I move a spool", "How do I make an image",
+             "How do I test a snippet", "What does upstream see"]
+
+
+def commands_of(question):
+    """The literal blocks below a heading, as lists of commands."""
+    source = (ROOT / "man" / "px-status.8").read_text()
+    part = re.search(r"^\.Ss %s\n(.*?)(?=^\.S[sh] )" % re.escape(question), source, re.MULTILINE | re.DOTALL)[1]
+    blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", part, re.MULTILINE | re.DOTALL)
+    return [re.split(r"^# ", block.replace("\\e\n", "\\\n"), flags=re.MULTILINE)[1:] for block in blocks]
+
+
+@pytest.fixture
+def person(enrolled):
+    """A function that types a command; what is root's, or not ours, is played by others."""
+    folder = enrolled.folder / "bin"
+    folder.mkdir()
+    for program in (EVENT, FLUSH, STATUS):
+        shutil.copy(program, folder)
+    for name, script in (("systemctl", "exit 0"), ("monit", "exit 0"), ("editor", 'sed -i "s|^path = .*|path = $NEW_PATH|" "$1"')):
+        (folder / name).write_text("#!/bin/sh\n%s\n" % script)
+        (folder / name).chmod(0o755)
+    (enrolled.folder / "machine-id").write_text("x\n")
+    places = [("/etc/px-status/px-status.conf", enrolled.config), ("/etc/machine-id", enrolled.folder / "machine-id"),
+              ("/var/lib/px-status-checks", enrolled.folder / "checks"), ("/var/lib/px-status", enrolled.spool_folder),
+              ("/var/lib/monit", enrolled.folder / "monit"), ("/srv/px-status", enrolled.folder / "srv"),
+              ("-o px-status -g px-status", "-o %d -g %d" % (os.getuid(), os.getgid()))]
+    env = enrolled.environment(env={"PATH": "%s:%s" % (folder, enrolled.env["PATH"]), "PX_STATUS_CONFIG": str(enrolled.config),
+                                   "NEW_PATH": str(enrolled.folder / "srv" / "spool.db")})
+
+    def type(command, **words):
+        for place, ours in places:
+            command = command.replace(place, str(ours))
+        for word, ours in words.items():
+            command = re.sub(r"\b%s\b" % word, ours, command)
+        return run(["/bin/sh", "-c", command], env)
+
+    return type
+
+
+def test_the_page_has_these_questions():
+    source = (ROOT / "man" / "px-status.8").read_text()
+    part = re.search(r"^\.Sh QUESTIONS OF THE DAY$.*?(?=^\.Sh )", source, re.MULTILINE | re.DOTALL)[0]
+    assert re.findall(r"^\.Ss (.*)$", part, re.MULTILINE) == QUESTIONS
+
+
+def test_nothing_arrives(enrolled, upstream, person):
+    enrolled.record(1)
+    upstream.script(default={"status": 404})
+    [[check, now, stats]] = commands_of(QUESTIONS[0])
+    assert "404" in person(check).ended(78).out and "404" in person(now).ended(78).err
+    assert re.search(r"last failure .*\n.*404", person(stats).ended(0).out)
+
+
+def test_quarantined(enrolled, upstream, person):
+    ids = enrolled.record(2)
+    upstream.script({"body": {"rejected": [{"id": one, "reason": "too odd"} for one in ids]}})
+    enrolled.flush().ended(0)
+    [[listed, show, retry, drop]] = commands_of(QUESTIONS[1])
+    assert person(listed).ended(0).out.count("too odd") == 2
+    assert json.loads(person(show, ID=ids[0]).ended(0).out)["id"] == ids[0]
+    person(retry, ID=ids[0]).ended(0)
+    person(drop, ID=ids[1]).ended(0)
+    enrolled.flush().ended(0)
+    assert list(upstream.committed) == [ids[0]] and enrolled.stats()["dropped"] == 1
+
+
+def test_moving_a_spool_without_stopping_anything(enrolled, upstream, person):
+    ids = enrolled.record(2)
+    [make, edit, flush, stats, remove] = commands_of(QUESTIONS[2])[0]
+    person(make).ended(0)
+    person(edit).ended(0)
+    enrolled.event("later")     # into the new one
+    person(flush).ended(0)
+    exactly_once(upstream, ids)
+    assert re.search(r"^pending +0$", person(stats).ended(0).out, re.MULTILINE)
+    person(remove).ended(0)
+    assert enrolled.only_document()["topic"] == "later"
+
+
+def test_moving_a_spool_with_its_contents(enrolled, upstream, person):
+    ids = enrolled.record(2)
+    before = enrolled.stats()
+    with enrolled.obstructed():
+        enrolled.event("waits")
+    for command in commands_of(QUESTIONS[2])[1]:
+        result = person(command).ended(0)
+        if command.startswith("px-status list"):
+            assert all(one in result.out for one in ids)
+    after = enrolled.stats()
+    assert (after["spool_id"], after["recorded"], after["overflow"]) == (before["spool_id"], 2, 1)
+    person("px-status-flush --now").ended(0)
+    assert len(upstream.committed) == 3 and not enrolled.spool_folder.exists()
+
+
+def test_an_image(enrolled, upstream, person):
+    ids = enrolled.record(1)
+    before = enrolled.stats()["spool_id"]
+    for command in commands_of(QUESTIONS[3])[0]:
+        person(command).ended(0)
+    exactly_once(upstream, ids)
+    assert enrolled.stored_nothing() and enrolled.spool_folder.is_dir()
+    assert (enrolled.folder / "machine-id").read_bytes() == b""
+    enrolled.record(1)
+    assert enrolled.stats()["spool_id"] != before and enrolled.stats()["recorded"] == 1
+
+
+def test_a_snippet(enrolled, person):
+    [[dry], others] = commands_of(QUESTIONS[4])
+    document = json.loads(person(dry).ended(0).out)
+    assert document["topic"] == "cpu" and document["monit"]["state"] == "failed" and document["measurement"]["value"] == 99.7
+    assert "problems" not in document and enrolled.stored_nothing()
+    for command in others:
+        person(command).ended(0)
+
+
+def test_what_upstream_sees(enrolled, person):
+    ids = enrolled.record(1)
+    [[dry, show, config]] = commands_of(QUESTIONS[5])
+    body = json.loads(person(dry).ended(0).out)
+    assert [event["id"] for event in body["events"]] == ids and body["device"]["id"] == "device-1"
+    assert json.loads(person(show, ID="1").ended(0).out) == body["events"][0]
+    assert re.search(r"device id +.*device-1", person(config).ended(0).out)
