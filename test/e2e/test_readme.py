@@ -76,4 +76,3 @@ def test_the_session(enrolled, upstream, typed):
             upstream.start()
         shown += "# %s\n%s" % (command, typed(command))
     assert shape(shown) == shape(session_of_readme())
-    assert max(map(len, shown.splitlines())) <= 110
