@@ -12,6 +12,7 @@
 #include "flush.h"
 #include "link.h"
 #include "log.h"
+#include "screen.h"
 #include "sys.h"
 
 #define SPOOL_WAIT_MS 10000
@@ -137,6 +138,7 @@ static void
 show_progress(void *arg, int64_t settled, int64_t left)
 {
 	struct progress *progress = arg;
+	char left_text[SCREEN_DURATION_MAX];
 	struct px_now now;
 	int64_t elapsed_ms;
 	int64_t per_s;
@@ -146,8 +148,9 @@ show_progress(void *arg, int64_t settled, int64_t left)
 	if (elapsed_ms < 1000 || now.boot_ms - progress->last_ms < 200)
 		return;
 	per_s = settled * 1000 / elapsed_ms;
-	fprintf(stderr, "\r%" PRId64 " of %" PRId64 " sent, %" PRId64 "/s, %" PRId64 " s left   ", settled, settled + left, per_s,
-	    per_s > 0 ? left / per_s : 0);
+	screen_duration(left_text, per_s > 0 ? left / per_s : 0);
+	/* The cursor goes back to the beginning, so that a message comes in the place of this line, not behind it. */
+	fprintf(stderr, "\r%" PRId64 " of %" PRId64 " sent, %" PRId64 "/s, %s left   \r", settled, settled + left, per_s, left_text);
 	progress->last_ms = now.boot_ms;
 	progress->shown = true;
 }

@@ -75,14 +75,15 @@ def test_every_option_of_help_is_in_the_page(device, program):
 @pytest.mark.parametrize("program, options", [
     (EVENT, "-c --config -s --spool -m --message -n --dry-run -h --help -V --version"),
     (FLUSH, "-c --config -s --spool -h --help -V --version --now --no-snapshot -n --dry-run -q --quiet -v --verbose"),
-    (STATUS, "-c --config -s --spool -h --help -V --version --json --state"),
+    (FLUSH, "--check"),
+    (STATUS, "-c --config -s --spool -h --help -V --version --json --state --prometheus --max-age --all"),
 ], ids=lambda value: value.name if hasattr(value, "name") else "")
 def test_help_names_every_option(device, program, options):
     text = device.run(program, "--help").ended(0).out
     assert [option for option in options.split() if not re.search(r"(?<![\w-])%s(?![\w-])" % option, text)] == []
 
 
-@pytest.mark.parametrize("command", ["list", "show", "stats", "drop", "config"])
+@pytest.mark.parametrize("command", ["list", "show", "stats", "health", "export", "retry", "drop", "config"])
 def test_every_command_is_in_help_and_page(device, command):
     assert re.search(r"^\s+%s\b" % command, device.run(STATUS, "--help").ended(0).out, re.MULTILINE)
     assert re.search(r"^\s+%s\b" % command, page("px-status.8"), re.MULTILINE)

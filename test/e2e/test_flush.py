@@ -658,4 +658,4 @@ def test_progress_on_a_terminal(enrolled, upstream):
         said += piece
     os.close(leader)
     assert process.wait(5) == 0
-    assert re.search(rb"\b[123] of 4\b", said), said
+    assert re.search(rb"\r[123] of 4 sent, \d+/s, \d+s left +\r", said), said
