@@ -21,6 +21,9 @@ SAN =
 WERROR =
 # 1: px-status-event holds SQLite itself; starts faster, but a distribution's update of SQLite does not reach it
 STATIC_SQLITE =
+# What libcurl is loaded by, when it is needed: the name that a program linked with it would have, or a file, where a linker
+# would have left its folder in the program
+LIBCURL := $(or $(shell objdump -p $$($(CC) -print-file-name=libcurl.so) 2>/dev/null | sed -n 's/^ *SONAME *//p'),libcurl.so.4)
 # 1: show the commands
 V =
 # for each fuzz target
@@ -64,13 +67,10 @@ hardening += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 endif
 endif
 
-# libcurl is loaded when it is needed, by the name that a program linked with it would have.
-libcurl := $(or $(shell objdump -p $$($(CC) -print-file-name=libcurl.so) 2>/dev/null | sed -n 's/^ *SONAME *//p'),libcurl.so.4)
-
 quoted = '"$(1)"'
 ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quoted,$(VERSION)) \
 	-DPX_PREFIX=$(call quoted,$(PREFIX)) -DPX_SYSCONFDIR=$(call quoted,$(SYSCONFDIR)) \
-	-DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) -DPX_LIBCURL=$(call quoted,$(libcurl)) \
+	-DPX_LOCALSTATEDIR=$(call quoted,$(LOCALSTATEDIR)) -DPX_LIBCURL=$(call quoted,$(LIBCURL)) \
 	-ffile-prefix-map='$(CURDIR)/='
 
 # A program has no more than it calls: what is not there need not be loaded, nor its symbols looked up.

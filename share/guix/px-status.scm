@@ -43,6 +43,8 @@
       #~(list (string-append "CC=" #$(cc-for-target))
               (string-append "PREFIX=" #$output)
               "SYSCONFDIR=/etc"
+              ;; It is loaded, not linked: no folder of it stands in the program.
+              (string-append "LIBCURL=" #$(this-package-input "curl") "/lib/libcurl.so.4")
               "LOCALSTATEDIR=/var")
       #:phases
       #~(modify-phases %standard-phases

@@ -63,6 +63,13 @@ def test_what_is_in_it(package):
     assert {"/usr/lib/sysusers.d/px-status.conf", "/usr/lib/tmpfiles.d/px-status.conf"} <= files.keys()
 
 
+def test_what_it_depends_on(package):
+    """libcurl, which no tool finds in a program that loads it, too."""
+    found = subprocess.run(["dpkg-deb", "-f", package[0], "Depends"], check=True, capture_output=True, text=True).stdout
+    names = {re.match(r"[^ ]+", one)[0] for one in found.strip().split(", ")}
+    assert {"libc6", "libcjson1", "libcurl4", "libinih1", "libsqlite3-0", "zlib1g"} <= names
+
+
 def next_version(package, folder):
     """The same package, as the next version with other defaults would be."""
     tree = folder / "next"
