@@ -99,6 +99,13 @@ alike(const struct stats *stats, size_t first)
 	return last - first;
 }
 
+/* Of what a file says, which may be anything. */
+static int64_t
+sum(int64_t one, int64_t other)
+{
+	return other < 0 ? one : one > INT64_MAX - other ? INT64_MAX : one + other;
+}
+
 static void
 print_runs(const struct stats *stats)
 {
@@ -116,7 +123,7 @@ print_runs(const struct stats *stats)
 
 		count = alike(stats, i);
 		for (size_t j = i; j < i + count; j++)
-			acknowledged += stats->runs[j].acknowledged;
+			acknowledged = sum(acknowledged, stats->runs[j].acknowledged);
 		px_text_time_local(text, run->time_ms);
 		column = printf("%-19s  %4zu  ", text, count);
 		printf("%s", screen_style(run->exit_status == 0 ? SCREEN_GOOD : SCREEN_BAD));
