@@ -195,7 +195,7 @@ def test_what_may_not_be_read_names_root(device, plain_user, on_terminal):
     device.config.chmod(0)
     assert "Permission denied" in on_terminal("list")[0]
     assert "root" in on_terminal("--check", program=FLUSH)[1]
-    device.configure()
+    device.config.chmod(0o600)
     device.record(1)
     device.spool_folder.chmod(0o500)
     text = "\n".join(on_terminal("--check", program=FLUSH))
