@@ -321,7 +321,7 @@ px_room_give_up_reserve(const struct px_spool *spool)
 
 /* Gives back the end of the database, a piece at a time so that the log stays short and recorders wait for no more. */
 static void
-shrink(struct px_spool *spool)
+shrink_in_pieces(struct px_spool *spool)
 {
 	int64_t piece = spool->bounds.max_frames / 4 < SHRINK_PAGES ? spool->bounds.max_frames / 4 : SHRINK_PAGES;
 	int64_t unused;
@@ -341,6 +341,18 @@ shrink(struct px_spool *spool)
 		if (file_bytes(spool->path, "-wal") / SPOOL_FRAME > spool->bounds.max_frames / 2)
 			return;
 	}
+}
+
+/*
+ * Nothing is promised of a file's length, so no piece waits for the disk. A power cut may undo the last ones, whole, since
+ * checkpoints sync all the same.
+ */
+static void
+shrink(struct px_spool *spool)
+{
+	(void)sqlite3_exec(spool->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+	shrink_in_pieces(spool);
+	(void)sqlite3_exec(spool->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
 }
 
 /* What is past the bounds, after they were lowered; not all of it in one transaction. */
