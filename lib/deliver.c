@@ -118,10 +118,8 @@ void
 deliver_go_plain(struct deliver_run *run, bool for_good)
 {
 	run->plain = true;
-	if (!for_good)
-		return;
-	run->out->went_plain = true;
-	px_log(PX_NOTICE, "upstream does not take compressed bodies: they go out plain for a day");
+	if (for_good)
+		run->out->went_plain = true;
 }
 
 bool

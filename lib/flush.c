@@ -139,8 +139,11 @@ remember(struct flush_run *run, int rc, const struct px_err *why, struct px_err 
 	}
 	if (flush_start_timer(run, PX_TIMER_RETRY, wait_ms, err) == -1)
 		return -1;
-	if (run->delivery.went_plain && flush_start_timer(run, PX_TIMER_PLAIN, DAY_MS, err) == -1)
-		return -1;
+	if (run->delivery.went_plain) {
+		if (flush_start_timer(run, PX_TIMER_PLAIN, DAY_MS, err) == -1)
+			return -1;
+		px_log(PX_NOTICE, "upstream does not take compressed bodies: they go out plain for a day");
+	}
 	return px_spool_add_run(run->spool, &entry, &run->state, err);
 }
 

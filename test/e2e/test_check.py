@@ -86,6 +86,7 @@ def test_an_upstream_that_takes_only_plain_bodies(checked, upstream):
     upstream.script(lambda request: {"status": 415} if request.headers.get("Content-Encoding") else {})
     result = checked.flush("--check").ended(0)
     assert lines_of(result)["upstream"] == "ok"
+    assert result.err == ""     # nothing is remembered, so nothing is promised for a day
 
 
 def test_a_token_that_was_renewed(checked, upstream):

@@ -108,7 +108,7 @@ def test_time_runs_out(enrolled, upstream, reply):
 def test_415_to_a_compressed_body(enrolled, upstream):
     upstream.script(lambda request: {"status": 415} if request.header("Content-Encoding") else {})
     ids = enrolled.record(1)
-    enrolled.flush().ended(0)
+    assert "plain for a day" in enrolled.flush("--now").ended(0).err
     assert [request.header("Content-Encoding") for request in upstream.requests] == ["gzip", None]
     ids += enrolled.record(1)
     enrolled.flush().ended(0)
