@@ -149,6 +149,16 @@ void px_turn_end(struct px_spool *spool);
 int px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 int px_db_check_schema(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 
+/* How a spool of version ${from} becomes one of the next. */
+struct spool_step {
+	int64_t from;
+	const char *sql;
+};
+
+/* All steps from the version of ${spool} to ${to}, in one transaction. -1 with PX_CORRUPT when they do not lead there. */
+int px_db_migrate(struct px_spool *spool, const struct spool_step *steps, size_t count, int64_t to, struct px_err *err)
+    PX_MUST_CHECK;
+
 /* spool_room.c: what max_bytes allows, and making room for it. */
 struct spool_bounds px_room_bounds(int64_t max_bytes);
 void px_room_set_bounds(struct px_spool *spool, int64_t max_bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spool_db.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -37,11 +38,8 @@ static const struct {
 
 #define SCHEMA_COUNT (sizeof(schema) / sizeof(schema[0]))
 
-/* How a spool of version ${from} becomes one of the next. The first version has no row. */
-static const struct {
-	int64_t from;
-	const char *sql;
-} migrations[] = {
+/* The first version has no row. */
+static const struct spool_step steps[] = {
 	{ 0, NULL },
 };
 
@@ -103,24 +101,40 @@ look_at_tables(struct px_spool *spool, size_t *ours, size_t *all, size_t *foreig
 	return rc;
 }
 
+struct migration {
+	const struct spool_step *steps;
+	size_t count;
+	int64_t to;
+};
+
 static int
 migrate_by_steps(struct px_spool *spool, void *arg, struct px_err *err)
 {
+	const struct migration *migration = arg;
+	char sql[64];
 	int64_t version;
 
-	(void)arg;
 	if (px_db_number(spool, 0, &version, err, "PRAGMA user_version", "") == -1)
 		return -1;
-	for (size_t i = 0; i < sizeof(migrations) / sizeof(migrations[0]); i++) {
-		if (migrations[i].sql == NULL || migrations[i].from != version)
+	for (size_t i = 0; i < migration->count; i++) {
+		if (migration->steps[i].sql == NULL || migration->steps[i].from != version)
 			continue;
-		if (run_sql(spool, migrations[i].sql, err) == -1)
+		if (run_sql(spool, migration->steps[i].sql, err) == -1)
 			return -1;
 		version++;
 	}
-	if (version != SPOOL_VERSION)
+	if (version != migration->to)
 		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': no spool has version %d", spool->name, (int)version);
-	return run_sql(spool, "PRAGMA user_version=1", err);
+	(void)snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", (int)version);
+	return run_sql(spool, sql, err);
+}
+
+int
+px_db_migrate(struct px_spool *spool, const struct spool_step *all, size_t count, int64_t to, struct px_err *err)
+{
+	struct migration migration = { all, count, to };
+
+	return px_db_write(spool, true, migrate_by_steps, &migration, NULL, err);
 }
 
 int
@@ -152,6 +166,6 @@ px_db_check_schema(struct px_spool *spool, struct px_err *err)
 		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it was made by a newer px-status (version %d, this one "
 		    "knows %d); install that one, or move the file away", spool->name, (int)version, SPOOL_VERSION);
 	if (application == SPOOL_APPLICATION_ID && version > 0 && version < SPOOL_VERSION)
-		return px_db_write(spool, true, migrate_by_steps, NULL, NULL, err);
+		return px_db_migrate(spool, steps, sizeof(steps) / sizeof(steps[0]), SPOOL_VERSION, err);
 	return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': it is no spool, or not a whole one", spool->name);
 }
