@@ -163,6 +163,9 @@ int px_db_migrate(struct px_spool *spool, const struct spool_step *steps, size_t
 struct spool_bounds px_room_bounds(int64_t max_bytes);
 void px_room_set_bounds(struct px_spool *spool, int64_t max_bytes);
 int px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err) PX_MUST_CHECK;
+
+/* How many items are there by ${counters}, which may be anything; -1 where they contradict each other. */
+int64_t px_room_held(const struct spool_counters *counters);
 int px_room_store(struct px_spool *spool, const struct spool_counters *counters, struct px_err *err) PX_MUST_CHECK;
 
 /*

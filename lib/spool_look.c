@@ -380,7 +380,9 @@ copy_id(char out[PX_ID_MAX], sqlite3_stmt *row, int column)
 int
 px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err *err)
 {
+	struct spool_counters counters;
 	sqlite3_stmt *row;
+	int64_t held;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -394,14 +396,14 @@ px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err
 		return px_db_malformed(spool, "the row of counters", err);
 	if (rc == -1)
 		return -1;
-	out->recorded = sqlite3_column_int64(row, 0);
-	out->acknowledged = sqlite3_column_int64(row, 1);
-	out->quarantined = sqlite3_column_int64(row, 2);
-	out->dropped = sqlite3_column_int64(row, 3);
-	out->lost_events = sqlite3_column_int64(row, 4);
-	out->lost_snapshots = sqlite3_column_int64(row, 5);
-	out->pending = out->recorded - out->acknowledged - out->quarantined - out->dropped - out->lost_events -
-	    out->lost_snapshots;
+	counters = (struct spool_counters){
+		.recorded = sqlite3_column_int64(row, 0),
+		.acknowledged = sqlite3_column_int64(row, 1),
+		.quarantined = sqlite3_column_int64(row, 2),
+		.dropped = sqlite3_column_int64(row, 3),
+		.lost_events = sqlite3_column_int64(row, 4),
+		.lost_snapshots = sqlite3_column_int64(row, 5),
+	};
 	copy_id(out->id, row, 6);
 	copy_id(out->last_quarantined_id, row, 7);
 	px_db_copy_text(out->last_quarantined_reason, sizeof(out->last_quarantined_reason), row, 8);
@@ -410,9 +412,16 @@ px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err
 	out->replaces_recorded = sqlite3_column_int64(row, 11);
 	out->replaces_acknowledged = sqlite3_column_int64(row, 12);
 	px_db_done(row);
-	if (!px_id_is_valid(px_slice(out->id)) || out->pending < 0 || out->acknowledged < 0 || out->quarantined < 0 ||
-	    out->dropped < 0 || out->lost_events < 0 || out->lost_snapshots < 0)
+	held = px_room_held(&counters);
+	if (!px_id_is_valid(px_slice(out->id)) || held == -1)
 		return px_db_malformed(spool, "the row of counters", err);
+	out->recorded = counters.recorded;
+	out->acknowledged = counters.acknowledged;
+	out->pending = held - counters.quarantined;
+	out->quarantined = counters.quarantined;
+	out->dropped = counters.dropped;
+	out->lost_events = counters.lost_events;
+	out->lost_snapshots = counters.lost_snapshots;
 	return 0;
 }
 

@@ -84,6 +84,20 @@ px_spool_bytes(const char *path)
 	return bytes;
 }
 
+int64_t
+px_room_held(const struct spool_counters *counters)
+{
+	const int64_t gone[] = { counters->acknowledged, counters->dropped, counters->lost_events, counters->lost_snapshots };
+	int64_t held = counters->recorded < SPOOL_SEQ_MASK ? counters->recorded : -1;
+
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
+		if (gone[i] < 0 || gone[i] > held)
+			return -1;
+		held -= gone[i];
+	}
+	return counters->quarantined >= 0 && counters->quarantined <= held ? held : -1;
+}
+
 int
 px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err)
 {
@@ -108,7 +122,7 @@ px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *
 		.max_bytes = sqlite3_column_int64(row, 6),
 	};
 	px_db_done(row);
-	if (out->recorded < 0 || out->recorded >= SPOOL_SEQ_MASK)
+	if (px_room_held(out) == -1)
 		return px_db_malformed(spool, "the row of counters", err);
 	return 0;
 }
@@ -195,11 +209,9 @@ px_room_make(struct px_spool *spool, enum px_kind for_kind, const struct px_spoo
 
 	*fits = false;
 	for (int evictions = 0; ; evictions++) {
-		int64_t count = counters->recorded - counters->acknowledged - counters->dropped - counters->lost_events -
-		    counters->lost_snapshots;
 		int64_t key;
 
-		if (count + more <= limits->max_items && pages_fit(spool, pages_for(bytes), fits, err) == -1)
+		if (px_room_held(counters) + more <= limits->max_items && pages_fit(spool, pages_for(bytes), fits, err) == -1)
 			return -1;
 		if (*fits)
 			return 0;

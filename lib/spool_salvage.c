@@ -106,11 +106,10 @@ static int
 find_rows(struct view *view, struct px_err *err)
 {
 	const struct spool_counters *counters = &view->identity.counters;
-	int64_t expected = counters->recorded - counters->acknowledged - counters->dropped - counters->lost_events -
-	    counters->lost_snapshots;
+	int64_t held = view->identity.has_counters ? px_room_held(counters) : -1;
 
-	px_pages_each(&view->pages, PX_TABLE_ITEM, view->identity.has_counters ? expected : 0, take_item, view);
-	px_pages_each(&view->pages, PX_TABLE_MARK, view->identity.has_counters ? counters->quarantined : 0, take_mark, view);
+	px_pages_each(&view->pages, PX_TABLE_ITEM, held > 0 ? held : 0, take_item, view);
+	px_pages_each(&view->pages, PX_TABLE_MARK, held > 0 ? counters->quarantined : 0, take_mark, view);
 	if (view->items.failed || view->marks.failed)
 		return px_err_set(err, PX_STORAGE, "no memory for the keys of %zu items", view->items.count);
 	if (view->items.count > 0)
