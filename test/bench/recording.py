@@ -76,40 +76,39 @@ class Others:
             pass
 
 
+# What is compared with the recorder, and how many times as long it may take; 2.5 is the bound that decides.
+BOUNDS = (("the floor", 2.0, "2.50 at the very most"), ("sqlite3", 0.75, ""), ("curl", 0.3, ""), ("logger", None, ""), ("the script", None, ""))
+
+
 def measure_time(lab, table, url):
+    """Each pair takes turns, so that both are as warm."""
     config = lab.config()
-    seconds(lab.recorder(config))
+    ours = lab.recorder(config)
+    seconds(ours)
     others = Others(lab, next(bodies(config)), url)
-    ways = {"px-status-event": lab.recorder(config), "the floor": others.floor()}
-    for name, way in (("sqlite3, inserting the same", others.sqlite3), ("logger", others.logger),
-                      ("curl, posting it to this machine", others.curl), ("a shell script with curl", others.script)):
+    ways = {"the floor": (others.floor, "the floor"), "sqlite3": (others.sqlite3, "sqlite3, inserting the same"), "logger": (others.logger, "logger"),
+            "curl": (others.curl, "curl, posting it to this machine"), "the script": (others.script, "a shell script with curl")}
+    ratios = {}
+    for name, (way, what) in ways.items():
         try:
-            ways[name] = way()
+            recorder, other = medians(RUNS, ours, way())
         except Missing as reason:
-            table.missing(name, str(reason))
+            table.missing(what, str(reason))
+            continue
+        others.empty_log()
+        if name == "the floor":
+            table.add("px-status-event", recorder * 1000, "ms")
+        table.add(what, other * 1000, "ms")
+        ratios[name] = recorder / other
+    for name, most, note in BOUNDS:
+        if name in ratios:
+            table.add("an event, in times of %s" % name, ratios[name], at_most=most, note=note)
     static = lab.build.with_name(lab.build.name + "-static") / "px-status-event"
     if static.exists():
-        ways["px-status-event with SQLite inside"] = [static, *lab.recorder(lab.config())[1:]]
+        floor, inside = medians(RUNS, others.floor(), [static, *lab.recorder(lab.config())[1:]])
+        table.add("with SQLite inside, in times of the floor", inside / floor, at_most=1.6)
     else:
-        table.missing("px-status-event with SQLite inside", "it could not be built")
-    warm = list(ways.values())
-    rounds = []
-    for _ in range(RUNS // 10):
-        rounds.append(medians(10, *warm))
-        others.empty_log()
-    times = dict(zip(ways, (statistics.median(column) for column in zip(*rounds))))
-    for name, took in times.items():
-        table.add(name, took * 1000, "ms")
-    ours = times["px-status-event"]
-    bounds = (("the floor", "an event, in times of the floor", 2.0), ("sqlite3, inserting the same", "an event, in times of sqlite3", 0.75),
-              ("curl, posting it to this machine", "an event, in times of curl", 0.3), ("logger", "an event, in times of logger", None),
-              ("a shell script with curl", "an event, in times of the script", None))
-    for name, what, most in bounds:
-        if name in times:
-            table.add(what, ours / times[name], at_most=most, note="2.50 at the very most" if most == 2.0 else "")
-    if "px-status-event with SQLite inside" in times:
-        table.add("with SQLite inside, in times of the floor", times["px-status-event with SQLite inside"] / times["the floor"],
-                  at_most=1.6)
+        table.missing("with SQLite inside, in times of the floor", "it could not be built")
 
 
 def measure_syncs(lab, table):
