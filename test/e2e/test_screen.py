@@ -66,8 +66,8 @@ def full(enrolled, upstream):
 
 def enlarge(device):
     with sqlite3.connect(device.spool) as spool:
-        spool.execute("UPDATE counters SET recorded = 9100000000000000000, acknowledged = 9000000000000000000, "
-                      "dropped = 100000000000000000 - 5 - lost_events")
+        spool.execute("UPDATE counters SET recorded = 281000000000000, acknowledged = 280000000000000, "
+                      "dropped = 1000000000000 - 5 - lost_events")
         spool.execute("UPDATE run SET reason = reason || ?, acknowledged = 4000000000000000000", (" \u4e2d\u6587" * 100,))
         spool.execute("UPDATE spool SET last_failure_reason = ?", ("word " * 80 + "x" * 90,))
         spool.execute("UPDATE item SET topic = ?", ("topic " * 40,))
