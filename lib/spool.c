@@ -9,6 +9,7 @@
 
 #include "spool_make.h"
 
+#define OPEN_TRIES 3
 #define EMPTY_MAX 1		/* SQLite takes a file of one byte for an empty one, too (os_unix.c, unixFileSize) */
 
 /* Only a regular file of its own may be opened: a FIFO or a device could make a recorder wait for ever. */
@@ -114,6 +115,29 @@ connect_recorder(struct px_spool *spool, struct px_err *err)
 	return connect_and_check(spool, err);
 }
 
+/*
+ * A damaged row may say that it is longer than any memory, and SQLite asks for that. Where there is memory for the longest
+ * row that we have, and it is so each time, it was not for want of it.
+ */
+static int
+connect_again(struct px_spool *spool, struct px_err *err)
+{
+	int rc = -1;
+	void *volatile longest;	/* or a compiler would not ask for it */
+
+	for (int tries = 1; tries < OPEN_TRIES && rc == -1 && spool->no_memory; tries++) {
+		px_db_disconnect(spool);
+		rc = connect_and_check(spool, err);
+	}
+	if (rc == 0 || !spool->no_memory)
+		return rc;
+	longest = malloc(SPOOL_LENGTH_MAX);
+	if (longest == NULL)
+		return -1;
+	free(longest);
+	return px_db_malformed(spool, "a row of its tables", err);
+}
+
 int
 px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, int64_t wait_ms, struct px_err *err)
 {
@@ -143,6 +167,8 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 		spool->alone = true;
 		rc = connect_and_check(spool, err);
 	}
+	if (rc == -1 && spool->no_memory && use == PX_SPOOL_FLUSH)
+		rc = connect_again(spool, err);
 	if (rc == -1)
 		goto out;
 	spool->is_open = true;

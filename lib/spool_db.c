@@ -13,7 +13,6 @@
 #define MS_PER_S 1000
 #define NS_PER_MS 1000000
 #define JITTER_NS UINT64_C(4000000)
-#define LENGTH_MAX (8 << 20)	/* bytes of a row or a statement: a snapshot and plenty */
 
 int64_t
 px_db_monotonic_ms(void)
@@ -99,9 +98,11 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 {
 	int kind = result & 0xff;
 	int error_number = system_error(spool, kind);
-	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB;
+	/* Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. */
+	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG;
 
 	spool->was_busy = kind == SQLITE_BUSY;
+	spool->no_memory = kind == SQLITE_NOMEM;
 	spool->no_space = kind == SQLITE_FULL || result == SQLITE_IOERR_SHMSIZE || error_number == ENOSPC || error_number == EDQUOT;
 	if (damaged)
 		px_db_note_damage(spool);
@@ -179,7 +180,7 @@ harden(sqlite3 *db)
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		(void)sqlite3_db_config(db, options[i].option, options[i].value, (int *)NULL);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
+	(void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, SPOOL_LENGTH_MAX);
 	(void)sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
 	(void)sqlite3_file_control(db, "main", SQLITE_FCNTL_MMAP_SIZE, &no_mapping);
 }

@@ -19,6 +19,7 @@
 #define SPOOL_PAGE 2048		/* small, since each insert writes two and the next recorder reads them; the schema fits in one */
 #define SPOOL_FRAME (SPOOL_PAGE + 24)		/* a page in the write-ahead log: https://sqlite.org/fileformat2.html, 4.1 */
 #define SPOOL_STATEMENTS_MAX 64
+#define SPOOL_LENGTH_MAX (8 << 20)	/* bytes of a row or a statement: a snapshot and plenty */
 
 /* An item's key: its seq, events behind all snapshots, so that what is pushed out first has the smallest key. */
 #define SPOOL_EVENT_KEYS (INT64_C(1) << 48)
@@ -54,6 +55,7 @@ struct px_spool {
 	bool was_busy;			/* what failed last, failed because others have it open */
 	bool is_writing;		/* a writing transaction is open or being opened */
 	bool no_space;			/* what failed last, failed for want of space */
+	bool no_memory;			/* and for want of memory, as SQLite has it */
 	char path[PATH_MAX];		/* its folder without symbolic links */
 	char name[PATH_MAX];		/* as the caller calls it */
 };

@@ -254,6 +254,21 @@ def test_a_file_that_is_no_spool_is_set_aside(device, upstream, case):
     assert str(aside(device)[0]) in result.err and "0 items were readable" in result.err
 
 
+@pytest.mark.parametrize("content", [b"\xff" * 16, b"\x84" * 4], ids=["ones", "lengths"])
+def test_damage_in_the_schema_is_found(device, upstream, content):
+    """Also where a text is said to be longer than any may be."""
+    device.configure(upstream)
+    for at in range(1100, PAGE - 16, 60):
+        ids = device.record(1)
+        device.flush("--now").ended(0)
+        checkpoint(device)
+        overwrite(device.spool, content, at)
+        for _ in range(2):
+            device.flush("--no-snapshot")
+        device.status("export").ended(0)
+        assert set(ids) <= set(upstream.committed), at
+
+
 @pytest.mark.parametrize("content", [b"\0" * PAGE, b"\xa5" * 700], ids=["zeros", "junk"])
 @pytest.mark.parametrize("name", ["counters", "item", "mark", "mark_quarantined", "mark_deferred", "spool", "timer", "run", "taken"])
 def test_damage_where_nothing_leads_is_found(device, upstream, name, content):
