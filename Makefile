@@ -19,7 +19,8 @@ DESTDIR =
 SAN =
 # 1: a warning is an error
 WERROR =
-# 1: px-status-event holds SQLite itself; starts faster, but a distribution's update of SQLite does not reach it
+# 1: px-status-event holds SQLite itself, and the C library, so that there is nothing to load; starts faster, but a
+# distribution's update of SQLite does not reach it
 STATIC_SQLITE =
 # What libcurl is loaded by, when it is needed: the name that a program linked with it would have, or a file, where a linker
 # would have left its folder in the program
@@ -77,12 +78,14 @@ ours := -std=c17 -D_GNU_SOURCE -iquote lib -iquote cmd -DPX_VERSION=$(call quote
 sections := -ffunction-sections -fdata-sections
 
 compile = $(CC) $(ours) $(warnings) $(hardening) $(sections) $(sanitizers) $(CPPFLAGS) $(CFLAGS)
-link = $(CC) $(hardening) $(sanitizers) -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections $(CFLAGS) $(LDFLAGS)
+link = $(CC) $(hardening) $(sanitizers) $(or $(pie),-pie) -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections $(CFLAGS) $(LDFLAGS)
 
 # Each shared library is a part of the time that an event takes. inih is some 200 lines, so it is linked in where its
-# archive is there; SQLite only when asked to.
+# archive is there; SQLite only when asked to, and then everything (but sanitizers are shared libraries). SQLite can load
+# extensions, of which a linker warns in a static program; no program of ours does.
 has_archive = $(shell echo 'int main(void) { return 0; }' | $(CC) -x c - -o /dev/null -l:$(1) 2>/dev/null && echo '$(1)')
 recorder_libs := $(if $(call has_archive,libinih.a),-l:libinih.a,-linih) $(if $(call is,$(STATIC_SQLITE)),-l:libsqlite3.a -lm,-lsqlite3)
+recorder_pie := $(if $(sanitizers),,$(if $(call is,$(STATIC_SQLITE)),-static-pie -Wl$(comma)--no-warnings))
 flush_libs := -linih -lsqlite3 -lcjson -lz -lm
 
 # ---- What is built, and where: each compiler and each kind of build has a folder of its own.
@@ -133,7 +136,7 @@ help:
 # What the last build was made with, so that other flags make it anew.
 shell_quoted = '$(subst ','\'',$(1))'
 $(build)/compile-flags: now = $(compile)
-$(build)/link-flags: now = $(link) $(recorder_libs) $(flush_libs)
+$(build)/link-flags: now = $(link) $(recorder_pie) $(recorder_libs) $(flush_libs)
 $(build)/%-flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call shell_quoted,$(now)) | cmp -s - $@ || printf '%s\n' $(call shell_quoted,$(now)) >$@
@@ -161,6 +164,7 @@ $(build)/%.a:
 	$(quiet)$(AR) rcs $@ $(filter %.o,$^)
 
 $(build)/px-status-event: libs = $(recorder_libs)
+$(build)/px-status-event: pie = $(recorder_pie)
 $(build)/px-status $(build)/px-status-flush: libs = $(flush_libs)
 $(programs): $(build)/px-%: $(build)/cmd/px-%.o
 

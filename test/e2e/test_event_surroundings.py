@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from harness import (DEFAULT_SPOOL, EVENT, FLUSH, IS_ROOT, STATUS, STORAGE, USAGE, UUID_V7, exactly_once, ids_in, mode_of,
-                     run)
+from harness import (DEFAULT_SPOOL, EVENT, FLUSH, IS_ROOT, ROOT, STATUS, STORAGE, USAGE, UUID_V7, exactly_once, ids_in, is_sanitized,
+                     mode_of, run)
 
 
 CLOSED = [streams for count in (1, 2, 3) for streams in itertools.combinations((0, 1, 2), count)]
@@ -126,6 +126,23 @@ def test_it_does_not_link_libcurl(device):
     needed = subprocess.run(["readelf", "-d", EVENT], check=True, capture_output=True, text=True).stdout
     assert "NEEDED" in needed
     assert "curl" not in needed and "libssl" not in needed and "cjson" not in needed
+
+
+def test_a_recorder_that_holds_sqlite_loads_nothing(device):
+    if is_sanitized():
+        pytest.skip("their libraries are shared")
+    if shutil.which("make") is None or shutil.which(os.environ.get("CC", "gcc")) is None:
+        pytest.skip("no make or compiler here")
+    build = device.folder / "static"
+    recorder = build / "px-status-event"
+    made = subprocess.run(["make", "-s", "-j2", "-C", ROOT, "STATIC_SQLITE=1", "SAN=", "build=%s" % build, recorder],
+                          capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stderr) == (0, "")
+    headers = subprocess.run(["readelf", "-d", "-l", recorder], check=True, capture_output=True, text=True).stdout
+    assert "NEEDED" not in headers and "INTERP" not in headers
+    assert "DYN (" in headers          # at an address that is not known beforehand
+    device.run(recorder, "-c", device.config, "cpu", monit={"SERVICE": "vm"}).ended(0)
+    assert [item["topic"] for item in device.list()] == ["cpu"]
 
 
 def traced(device, calls, args, **more):
