@@ -140,6 +140,9 @@ const char *px_db_vfs(void);
  */
 int64_t px_db_log_read_to(struct px_spool *spool);
 
+/* A log of at most ${bytes} keeps its length when it is emptied from now on. Recorders look for frames in all of it. */
+void px_db_keep_log(int64_t bytes);
+
 /*
  * spool_turn.c: waits until the recorders that came before have ended, at most as long as ${spool} may wait for each of its
  * calls; who then has no turn goes on all the same. By flock(2) on the log. SIGALRM and ITIMER_REAL are ours meanwhile.
@@ -183,7 +186,10 @@ bool px_room_is_too_large(const struct px_spool *spool, int64_t bytes);
 /* Empties the write-ahead log where a transaction for ${bytes} would make it too long. -1 when it stays too long. */
 int px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err) PX_MUST_CHECK;
 
-/* Empties the write-ahead log when it is past its bound. Failing is no error; nobody is waited for unless ${waits}. */
+/*
+ * Empties the write-ahead log. Failing is no error. With ${waits} it waits for readers, and the log's length is zero then; without
+ * it may keep that of some more frames than it is emptied at.
+ */
 void px_room_checkpoint(struct px_spool *spool, bool waits);
 
 /* Whether a transaction for ${bytes} keeps the log within its bound. Certain only for who holds the write lock. */

@@ -5,7 +5,6 @@
 #include "spool_pages.h"
 
 #define GAP_MAX ((int64_t)64 << 20)	/* bytes: a log of ours is never so long, so nothing of it follows */
-#define HEADER 32
 #define FRAME_HEADER 24
 #define MAGIC 0x377f0682U	/* and one more where checksums are of big-endian words */
 #define VERSION 3007000U
@@ -119,7 +118,7 @@ frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, si
 
 /* The frames behind ${header}, in which salts and the first checksum are; where it is damaged, the first one tells the salts. */
 static int
-read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t header[HEADER], bool whole, size_t page_size,
+read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], bool whole, size_t page_size,
     uint8_t *frame, struct px_err *err)
 {
 	struct chain chain = { .last = SIZE_MAX, .is_lost = !whole };
@@ -131,11 +130,11 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 	memcpy(chain.salts, header + 16, sizeof(chain.salts));
 	memcpy(chain.stored, header + 24, sizeof(chain.stored));
 	chain.computed.big_endian = words_are_big_endian(header);
-	for (int64_t at = HEADER; bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
+	for (int64_t at = PX_LOG_HEADER; bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
 		uint32_t page = px_big_endian(frame, 4);
 		bool is_whole;
 
-		if (at == HEADER && !whole)
+		if (at == PX_LOG_HEADER && !whole)
 			memcpy(chain.salts, frame + 8, sizeof(chain.salts));
 		if (memcmp(chain.salts, frame + 8, sizeof(chain.salts)) != 0) {
 			gap = true;
@@ -165,15 +164,15 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 int
 px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err)
 {
-	uint8_t header[HEADER];
+	uint8_t header[PX_LOG_HEADER];
 	uint8_t *frame;
 	bool whole;
 	int rc;
 
 	*log = (struct px_log){ .count = 0 };
 	/* One that is shorter or zero was just begun when the power failed. */
-	if (bytes->len < (int64_t)(HEADER + FRAME_HEADER + page_size) ||
-	    bytes->read(bytes->arg, 0, header, HEADER) != HEADER || is_zero(header, HEADER))
+	if (bytes->len < (int64_t)(PX_LOG_HEADER + FRAME_HEADER + page_size) ||
+	    bytes->read(bytes->arg, 0, header, PX_LOG_HEADER) != PX_LOG_HEADER || is_zero(header, PX_LOG_HEADER))
 		return 0;
 	frame = malloc(FRAME_HEADER + page_size);
 	if (frame == NULL)
@@ -187,12 +186,35 @@ px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, 
 	return rc;
 }
 
+static void
+put_word(uint8_t *bytes, uint32_t value)
+{
+	for (size_t i = 0; i < 4; i++)
+		bytes[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+bool
+px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt)
+{
+	struct sums sums = { 0, 0, words_are_big_endian(header) };
+
+	if (!header_is_whole(header, px_big_endian(header + 8, 4)))
+		return false;
+	put_word(header + 12, px_big_endian(header + 12, 4) + 1);
+	put_word(header + 16, px_big_endian(header + 16, 4) + 1);
+	put_word(header + 20, salt);
+	add_up(&sums, header, 24);
+	put_word(header + 24, sums.first);
+	put_word(header + 28, sums.second);
+	return true;
+}
+
 bool
 px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size)
 {
 	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
-	const int64_t last = at == HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
-	uint8_t header[HEADER];
+	const int64_t last = at == PX_LOG_HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
+	uint8_t header[PX_LOG_HEADER];
 	uint8_t before[FRAME_HEADER];
 	struct sums sums;
 

@@ -50,6 +50,13 @@ void px_log_clear(struct px_log *log);
  */
 bool px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size);
 
+/*
+ * The header of a log that begins anew in its place, out of the one that it had: with other salts, of which ${salt} is one, so
+ * that what is behind it is left over. False when that one is not whole.
+ */
+#define PX_LOG_HEADER 32
+bool px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt);
+
 /* ---- spool_row.c: the cells of a page and what they hold (format, 1.6 and 2.1). */
 
 #define PX_ROW_COLUMNS 18

@@ -11,7 +11,8 @@
 #define MAX_BYTES_MIN (INT64_C(1) << 20)
 #define RESERVE_MAX (INT64_C(400) << 10)
 #define LOG_MAX (INT64_C(12) << 20)		/* of the write-ahead log: room for three of the largest snapshots */
-#define CHECKPOINT_FRAMES 48		/* each recorder reads the whole log first: few, but not a checkpoint for each */
+#define CHECKPOINT_FRAMES 32		/* each recorder reads the whole log first: few, but not a checkpoint for each */
+#define KEPT_FRAMES 44		/* and few are left over in it, since each recorder looks for its own among them */
 #define FLUSH_FRAMES 512		/* for a flush: while it is there recorders find the log's index ready */
 #define SHARED_MEMORY_PER_FRAMES 4096		/* -shm has a block of 32 KiB for each so many frames */
 #define SHARED_MEMORY_BLOCK (INT64_C(32) << 10)
@@ -240,6 +241,7 @@ px_room_checkpoint(struct px_spool *spool, bool waits)
 		return;
 	if (!waits)
 		spool->deadline_ms = 0;
+	px_db_keep_log(waits ? 0 : KEPT_FRAMES * SPOOL_FRAME);
 	result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	if ((result & 0xff) == SQLITE_FULL && spool->use != PX_SPOOL_RECORD && px_room_give_up_reserve(spool))
 		result = sqlite3_wal_checkpoint_v2(spool->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

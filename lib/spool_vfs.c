@@ -9,6 +9,9 @@
  * A spool never has a rollback journal. One that lies beside it is of another database, and SQLite would write its pages
  * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
  * And a write-ahead log is ours to remove.
+ *
+ * A log that is emptied need not become shorter: with other salts in its header its frames are left over, and the next ones are
+ * written over them. Where a file grows, a sync also waits for the file system to note that.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +19,10 @@
 #include <time.h>
 
 #include "spool_db.h"
+#include "spool_pages.h"
 
 #define READ_TRIES 3
 #define READ_PAUSE_NS 20000000
-#define LOG_HEADER 32		/* https://sqlite.org/fileformat2.html, 4.1 */
 
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
@@ -36,6 +39,8 @@ static struct layer {
  */
 static const sqlite3_file *newest_log;
 static int64_t log_read_to;
+
+static int64_t kept_bytes;	/* of a log that is emptied */
 
 /*
  * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
@@ -57,6 +62,25 @@ read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 	return result;
 }
 
+/* Of the ways in which a log is made shorter, only that to nothing is one that empties it. */
+static int
+truncate_file(sqlite3_file *file, sqlite3_int64 to)
+{
+	const sqlite3_io_methods *system = layers[file->pMethods == &layers[1].ours].system;
+	uint8_t header[PX_LOG_HEADER];
+	sqlite3_int64 size = 0;
+	uint32_t salt;
+
+	if (file != newest_log || to != 0 || kept_bytes == 0 || system->xFileSize(file, &size) != SQLITE_OK || size > kept_bytes ||
+	    system->xRead(file, header, sizeof(header), 0) != SQLITE_OK)
+		return system->xTruncate(file, to);
+	sqlite3_randomness(sizeof(salt), &salt);
+	if (!px_log_begin_anew(header, salt) || system->xWrite(file, header, sizeof(header), 0) != SQLITE_OK ||
+	    system->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) != SQLITE_OK)
+		return system->xTruncate(file, to);
+	return SQLITE_OK;
+}
+
 static void
 take_over(sqlite3_file *file, struct layer *layer)
 {
@@ -64,6 +88,7 @@ take_over(sqlite3_file *file, struct layer *layer)
 		layer->system = file->pMethods;
 		layer->ours = *layer->system;
 		layer->ours.xRead = read_file;
+		layer->ours.xTruncate = truncate_file;
 	}
 	if (file->pMethods == layer->system)
 		file->pMethods = &layer->ours;
@@ -81,7 +106,7 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 		file->pMethods = NULL;
 		return SQLITE_CANTOPEN;
 	}
-	if (is_log && name != NULL && stat(name, &status) == 0 && status.st_size > LOG_HEADER)
+	if (is_log && name != NULL && stat(name, &status) == 0 && status.st_size > PX_LOG_HEADER)
 		flags &= ~SQLITE_OPEN_CREATE;
 	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
 	if (file->pMethods != NULL)
@@ -149,6 +174,12 @@ px_db_log_read_to(struct px_spool *spool)
 
 	return sqlite3_file_control(spool->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log == newest_log ?
 	    log_read_to : 0;
+}
+
+void
+px_db_keep_log(int64_t bytes)
+{
+	kept_bytes = bytes;
 }
 
 const char *

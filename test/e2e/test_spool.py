@@ -159,6 +159,24 @@ def test_damage_that_shows_in_the_middle_of_a_run(device, upstream):
     assert device.stats()["pending"] == 0
 
 
+def test_the_log_is_emptied_and_keeps_its_length(device, upstream):
+    log = device.spool.with_name("spool.db-wal")
+    salts = set()
+    lengths = []
+    ids = []
+    while len(salts) < 4:
+        ids += device.record(1)
+        salts.add(log.read_bytes()[16:24])
+        lengths.append(log.stat().st_size)
+    assert lengths == sorted(lengths) and lengths[-1] < 100_000
+    assert len(set(lengths[len(lengths) // 2:])) < 3
+    assert [item["seq"] for item in device.list()] == list(range(1, len(ids) + 1))
+    device.configure(upstream)
+    device.flush().ended(0)
+    exactly_once(upstream, ids)
+    assert log.stat().st_size == 0
+
+
 def test_bounds_hold_with_many_recorders(device, upstream):
     """50 at once, events of both sizes; the files are looked at all the time."""
     device.configure(upstream, spool={"path": device.spool, "max_bytes": "1M"})

@@ -36,7 +36,7 @@ class Chain:
 CHAINS = {chain.name: chain for chain in (
     Chain("power-first", "event-first", "event-first", "event-warm", "event-warm"),
     Chain("power-orphan", "event-orphan", "event-orphan", "event-warm"),
-    Chain("power-checkpoint", "event-checkpoint", "event-warm", "event-warm", "event-warm"),
+    Chain("power-checkpoint", "event-checkpoint", "event-warm", "event-warm", "event-warm", "flush-events"),
     Chain("power-overflow", "event-overflow-first", "event-overflow", "event-overflow", "flush-events"),
     Chain("power-take-in", "flush-twin", "flush-twin", "event-warm"),
     Chain("power-deliver", "flush-events", "flush-events", "event-warm", "flush-events", "event-warm"),

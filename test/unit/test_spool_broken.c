@@ -62,6 +62,7 @@ struct bytes {
 struct whole {
 	struct bytes file;
 	struct bytes log;
+	size_t log_end;			/* of its own frames: behind it is what was left over when it began anew */
 	struct {
 		char id[PX_ID_MAX];
 		uint8_t id_bytes[16];
@@ -182,12 +183,45 @@ remember(void *arg, const struct px_spool_item *found)
 	return true;
 }
 
+/* Puts items, the first of them ${number}, until the log has begun anew, and ${more} then; returns the next one's number. */
+static unsigned
+put_until_log_is_anew(unsigned number, unsigned more)
+{
+	static struct bytes log;
+	uint8_t salts[8];
+	bool is_anew = false;
+
+	read_bytes(beside("-wal"), &log);
+	memcpy(salts, log.data + 16, sizeof(salts));
+	for (; more > 0; more -= is_anew) {
+		struct px_spool *spool = NULL;
+
+		OK(px_spool_open(&spool, path, PX_SPOOL_RECORD, 1000, &err));
+		put_item(spool, number++, 400);
+		px_spool_close(spool);
+		read_bytes(beside("-wal"), &log);
+		assert_int_not_equal(log.len, 0);
+		is_anew = memcmp(salts, log.data + 16, sizeof(salts)) != 0;
+	}
+	return number;
+}
+
+static size_t
+end_of_own_frames(const struct bytes *log)
+{
+	size_t at = LOG_HEADER;
+
+	while (at + FRAME <= log->len && memcmp(log->data + 16, log->data + at + 8, 8) == 0)
+		at += FRAME;
+	return at;
+}
+
 /*
  * ${count} items, the oldest of them delivered so that pages are free, two quarantined; ${in_log} more of them
- * are in the log alone.
+ * are in the log alone, or ${in_log_anew} in one that has begun anew in its place.
  */
 static void
-make_whole(unsigned count, unsigned in_log)
+make_whole(unsigned count, unsigned in_log, unsigned in_log_anew)
 {
 	struct px_batch_entry tried[] = { { .seq = count - 3, .kind = PX_EVENT } };
 	struct px_settled settled[ITEMS_MAX];
@@ -209,16 +243,25 @@ make_whole(unsigned count, unsigned in_log)
 	px_spool_tidy(spool, &WIDE);
 	for (unsigned i = count + 1; i <= count + in_log; i++)
 		put_item(spool, i, i % 5 == 0 ? 3000 : 400);
+	count += in_log;
+	if (in_log_anew > 0) {
+		px_spool_close(spool);
+		count = put_until_log_is_anew(count + 1, in_log_anew) - 1;
+		OK(px_spool_open(&spool, path, PX_SPOOL_LOOK, 1000, &err));
+	}
 	OK(px_spool_each(spool, remember, NULL, &err));
 	OK(px_spool_facts(spool, &facts, &err));
 	px_spool_close(spool);
 	whole.recorded = facts.recorded;
 	whole.acknowledged = facts.acknowledged;
-	assert_int_equal(whole.count, count + in_log - delivered);
+	assert_int_equal(whole.count, count - delivered);
 	read_bytes(path, &whole.file);
 	read_bytes(beside("-wal"), &whole.log);
 	assert_int_equal(whole.file.len % PAGE, 0);
 	assert_true(in_log > 0 ? whole.log.len > LOG_HEADER : whole.log.len == 0);
+	whole.log_end = end_of_own_frames(&whole.log);
+	assert_true((whole.log_end < whole.log.len) == (in_log_anew > 0));
+	assert_true(in_log == 0 || whole.log_end > LOG_HEADER);
 }
 
 /* ---- What is hurt */
@@ -239,7 +282,7 @@ page_of_frame(const struct bytes *log, size_t at)
 static bool
 is_newer_in_log(uint32_t page, size_t after)
 {
-	for (size_t at = after == 0 ? LOG_HEADER : after + FRAME; at + FRAME <= whole.log.len; at += FRAME)
+	for (size_t at = after == 0 ? LOG_HEADER : after + FRAME; at + FRAME <= whole.log_end; at += FRAME)
 		if (page_of_frame(&whole.log, at) == page)
 			return true;
 	return false;
@@ -262,7 +305,7 @@ is_hurt(const void *what, size_t len)
 	for (size_t at = 0; at < whole.file.len; at += PAGE)
 		if (!is_newer_in_log((uint32_t)(at / PAGE) + 1, 0) && is_hurt_at(0, at, what, len))
 			return true;
-	for (size_t at = LOG_HEADER; at + FRAME <= whole.log.len; at += FRAME)
+	for (size_t at = LOG_HEADER; at + FRAME <= whole.log_end; at += FRAME)
 		if (!is_newer_in_log(page_of_frame(&whole.log, at), at) && is_hurt_at(1, at, what, len))
 			return true;
 	return false;
@@ -519,7 +562,7 @@ static void
 test_file(void **state)
 {
 	(void)state;
-	make_whole(60, 0);
+	make_whole(60, 0, 0);
 	break_pages(0);
 	break_lengths(0);
 	break_bytes(0, step_of_bytes());
@@ -530,7 +573,7 @@ static void
 test_log(void **state)
 {
 	(void)state;
-	make_whole(30, 14);
+	make_whole(30, 14, 0);
 	break_pages(1);
 	break_lengths(1);
 	break_bytes(1, step_of_bytes());
@@ -541,9 +584,20 @@ static void
 test_file_below_a_log(void **state)
 {
 	(void)state;
-	make_whole(30, 14);
+	make_whole(30, 14, 0);
 	break_pages(0);
 	break_bytes(0, 2 * step_of_bytes());
+	assert_int_equal(complaints, 0);
+}
+
+static void
+test_log_begun_anew(void **state)
+{
+	(void)state;
+	make_whole(30, 4, 5);
+	break_pages(1);
+	break_lengths(1);
+	break_bytes(1, step_of_bytes());
 	assert_int_equal(complaints, 0);
 }
 
@@ -553,6 +607,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_begun_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_below_a_log, set_up, tear_down),
 	};
 

@@ -467,8 +467,18 @@ zero_all_but_last(struct logged *logged)
 static void
 begin_anew(struct logged *logged)
 {
-	begin_log(logged, 2);
+	uint8_t *header = logged->image.bytes;
+
+	assert_true(px_log_begin_anew(header, 7));
+	logged->sums[0] = px_big_endian(header + 24, 4);
+	logged->sums[1] = px_big_endian(header + 28, 4);
 	put_frames(logged, 2);
+}
+
+static void
+begin_anew_and_stop(struct logged *logged)
+{
+	assert_true(px_log_begin_anew(logged->image.bytes, 7));
 }
 
 static void
@@ -511,6 +521,7 @@ static const struct {
 	{ "damaged salts, and frames behind them", flip_salt_of_third, 2, false },
 	{ "zeros, and a frame behind them", zero_all_but_last, 2, false },
 	{ "begun anew", begin_anew, 2, true },
+	{ "begun anew, and nothing written yet", begin_anew_and_stop, 0, true },
 	{ "begun anew, its first frame damaged", begin_anew_and_lose_the_first, 0, false },
 	{ "no header", cut_header, 0, false },
 };
@@ -542,6 +553,29 @@ test_log_ends(void **state)
 	}
 }
 
+static void
+test_log_begins_anew(void **state)
+{
+	static struct logged logged;
+	uint8_t before[PX_LOG_HEADER];
+
+	(void)state;
+	begin_log(&logged, 1);
+	for (size_t i = 0; i < PX_LOG_HEADER; i++) {
+		memcpy(before, logged.image.bytes, sizeof(before));
+		before[i] ^= 4;
+		assert_false(px_log_begin_anew(before, 7));
+	}
+	memcpy(before, logged.image.bytes, sizeof(before));
+	for (int times = 0; times < 3; times++) {		/* the next header is as whole as this one */
+		assert_true(px_log_begin_anew(logged.image.bytes, 7));
+		assert_memory_not_equal(logged.image.bytes + 16, before + 16, 4);
+	}
+	assert_int_equal(px_big_endian(logged.image.bytes + 12, 4), 3);
+	assert_int_equal(px_big_endian(logged.image.bytes + 16, 4), 4);
+	assert_int_equal(px_big_endian(logged.image.bytes + 20, 4), 7);
+}
+
 int
 main(void)
 {
@@ -552,6 +586,7 @@ main(void)
 		cmocka_unit_test(test_tree),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_log_ends),
+		cmocka_unit_test(test_log_begins_anew),
 	};
 
 	return cmocka_run_group_tests_name("spool_pages", tests, NULL, NULL);
