@@ -14,11 +14,11 @@ QUESTIONS = ["Why is nothing arriving", "What is quarantined, and why", "How do 
 
 
 def commands_of(question):
-    """The literal blocks below a heading, as lists of commands."""
+    """The literal blocks below a heading that have commands, as lists of these."""
     source = (ROOT / "man" / "px-status.8").read_text()
     part = re.search(r"^\.Ss %s\n(.*?)(?=^\.S[sh] )" % re.escape(question), source, re.MULTILINE | re.DOTALL)[1]
     blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", part, re.MULTILINE | re.DOTALL)
-    return [re.split(r"^# ", block.replace("\\e\n", "\\\n"), flags=re.MULTILINE)[1:] for block in blocks]
+    return [re.split(r"^# ", block.replace("\\e\n", "\\\n"), flags=re.MULTILINE)[1:] for block in blocks if block.startswith("# ")]
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_quarantined(enrolled, upstream, person):
 
 def test_moving_a_spool_without_stopping_anything(enrolled, upstream, person):
     ids = enrolled.record(2)
-    [make, edit, flush, stats, remove] = commands_of(QUESTIONS[2])[0]
-    person(make).ended(0)
-    person(edit).ended(0)
+    [make, *edits, flush, stats, remove] = commands_of(QUESTIONS[2])[0]
+    for command in (make, *edits):
+        person(command).ended(0)
     enrolled.event("later")     # into the new one
     person(flush).ended(0)
     exactly_once(upstream, ids)

@@ -326,20 +326,55 @@ def test_a_path_over_a_folder_that_is_not_ours(system):
     assert system.starts() == 1 and system.show("path", "ActiveState") == ("active",)
 
 
-def test_a_spool_that_is_elsewhere(system, upstream):
-    """With the drop-ins of the manual page."""
-    page = (ROOT / "man" / "px-status-flush.8").read_text()
-    for unit in ("service", "path"):
-        [text] = re.findall(r"systemctl edit px-status-flush\.%s.*?^\.Bd.*?\n(.*?)^\.Ed" % unit, page, re.MULTILINE | re.DOTALL)
-        system.drop_in(text, unit)
-    system.run("install", "-d", "-m", "700", "-o", "px-status", "/srv/px-status").ended(0)
-    system.configure(upstream.url, "[spool]\npath = /srv/px-status/spool.db\n[snapshot]\nenabled = no\n")
+# Types into the file that `systemctl edit` gives, where that says; the drop-in for /x.service is in /run/x.service.
+TYPIST = """#!/bin/sh
+name=$(basename "$(dirname "$1")" .d)
+sed -i "2r /run/$name" "$1"
+"""
+
+
+@pytest.fixture
+def can_move(system):
+    """The machine, with who types for a person, and a monit.service."""
+    system.file("/usr/local/bin/typist", TYPIST, "755")
+    system.file("/usr/local/bin/editor", '#!/bin/sh\nprintf "[spool]\\npath = /srv/px-status/spool.db\\n" >>"$1"\n', "755")
+    system.file("/run/systemd/system/monit.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    yield system
+    system.sh("rm -rf /srv/px-status /run/px-status-flush.* /run/systemd/system/monit.service /usr/local/bin/editor; "
+              "install -d -m 700 -o px-status -g px-status %s; systemctl daemon-reload" % FOLDER).ended(0)
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["empty", "with its contents"])
+def test_a_spool_is_moved(can_move, upstream, way):
+    """By the commands of px-status(8), which says two ways, and its drop-ins; the new one is delivered at once, by its path."""
+    system = can_move
+    page = (ROOT / "man" / "px-status.8").read_text()
+    part = re.search(r"^\.Ss How do I move a spool\n(.*?)^\.Ss ", page, re.MULTILINE | re.DOTALL)[1]
+    blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", part, re.MULTILINE | re.DOTALL)
+    assert [block.split()[0] for block in blocks] == ["#", "#", "[Service]", "[Path]"]
+    for unit, text in zip(("service", "path"), blocks[2:]):
+        system.file("/run/px-status-flush." + unit, text)
+    upstream.script(default={"status": 503})
+    system.configure(upstream.url)
     system.start("path").ended(0)
+    system.event("before")
+    system.machine.wait_until(lambda: upstream.requests != [] and system.idle(), "a try")
+    upstream.script(default={})
+    for command in re.findall("^# (.*)", blocks[way], re.MULTILINE):
+        if command.startswith("systemctl edit"):    # which wants a terminal
+            system.run("env", "SYSTEMD_EDITOR=typist", "script", "--quiet", "--return", "--command", command, "/dev/null").ended(0)
+        else:
+            system.sh(command).ended(0)
+    if way == 1:
+        system.start("path").ended(0)
     for count in (1, 2):
-        system.event()
-        arrives(upstream, count, LATER_S)
+        system.event("after")
+        arrives(upstream, 1 + count, LATER_S)
     system.machine.wait_until(system.idle, "the end of the run")
-    assert system.run("ls", FOLDER).out == ""
+    spool = {items[0]["topic"]: body["spool"]["id"] for body in (request.body for request in upstream.requests)
+             for items in [body["events"]] if items}
+    assert (spool["before"] == spool["after"]) == (way == 1)
+    assert system.run("test", "-e", FOLDER).status == 1 and system.run("test", "-e", "/srv/px-status/spool.db-recorded").status == 1
 
 
 # -- the timer
