@@ -105,11 +105,14 @@ def test_moving_a_spool_with_its_contents(enrolled, upstream, person):
 
 
 def test_an_image(enrolled, upstream, person):
+    """What is posted last has no word of a Monit that was stopped for it."""
+    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": enrolled.monit_that("exit 1")})
     ids = enrolled.record(1)
     before = enrolled.stats()["spool_id"]
     for command in commands_of(QUESTIONS[3])[0]:
         person(command).ended(0)
     exactly_once(upstream, ids)
+    assert [request.body["stats"] for request in upstream.requests] == [[]]
     assert enrolled.stored_nothing() and enrolled.spool_folder.is_dir()
     assert (enrolled.folder / "machine-id").read_bytes() == b""
     enrolled.record(1)
