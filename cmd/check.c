@@ -81,7 +81,7 @@ check_files(struct checking *checking)
 	checking->has_link = true;
 	if (link_open(&checking->link, &checking->config, &checking->device, posts, checking->config.snapshot.enabled, &err) == -1) {
 		report_failed(&checking->report, "files", &err, "px-status.conf(5) tells how each file has to be; a secret is root's or that "
-		    "of who starts this: chmod 600 FILE");
+		    "of who starts this, and closed to others: chmod o= FILE");
 		checking->has_link = false;
 		link_close(&checking->link);
 		return;

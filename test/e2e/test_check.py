@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """px-status-flush --check: one line for each thing, what to do about what fails, and nothing changed."""
+import re
+import subprocess
+
 import pytest
 
-from harness import CONFIG, DENIED, LATER, STORAGE
+from harness import CONFIG, DENIED, LATER, STORAGE, mode_of
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nFile 'a'\n  status                       OK\n\n"
 
@@ -101,3 +104,20 @@ def test_files_that_are_not_there(checked, upstream):
     checked.configure(upstream, upstream={"url": upstream.url, "ca_file": "/nonexistent"})
     lines = lines_of(checked.flush("--check").ended(CONFIG))
     assert [lines[name] for name in ("files", "monit", "upstream")] == ["failed"] * 3
+
+
+def with_token(device, upstream, mode):
+    token = device.file("token", "secret\n", mode)
+    device.configure(upstream, upstream={"url": upstream.url, "auth": "bearer", "token_file": token})
+    return token
+
+
+def test_a_secret_that_is_open_to_others(checked, upstream):
+    """What it says to do closes the file to them, and to nobody else."""
+    token = with_token(checked, upstream, 0o644)
+    result = checked.flush("--check").ended(CONFIG)
+    assert lines_of(result)["files"] == "failed"
+    [command] = re.findall(r"chmod \S+ FILE", result.out)
+    subprocess.run(command.replace("FILE", str(token)), shell=True, check=True)
+    assert mode_of(token) == 0o640
+    assert lines_of(checked.flush("--check").ended(0))["files"] == "ok"

@@ -201,8 +201,3 @@ def test_what_may_not_be_read_names_root(device, plain_user, on_terminal):
     text = "\n".join(on_terminal("--check", program=FLUSH))
     device.spool_folder.chmod(0o700)
     assert "start this as root" in text
-
-
-def test_a_secret_that_is_open_names_its_mode(enrolled, upstream, on_terminal):
-    enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": enrolled.file("token", "t\n", 0o644)})
-    assert "chmod 600" in "\n".join(on_terminal("--check", program=FLUSH))
