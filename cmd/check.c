@@ -2,8 +2,11 @@
 #include "check.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +22,7 @@
 
 #define SPOOL_WAIT_MS 10000
 #define STATUS_MAX (8 << 20)
+#define NAME_SHOWN 64
 
 struct checking {
 	const char *config_file;
@@ -72,6 +76,54 @@ check_configuration(struct checking *checking)
 	return 0;
 }
 
+/* No failure: a flush that root starts reads it before it takes the identity of the ${owner} of the spool's folder. */
+static void
+warn_of_file(const char *file, const struct stat *owner)
+{
+	const struct passwd *user = getpwuid(owner->st_uid);
+	const struct group *group = getgrgid(user != NULL ? user->pw_gid : owner->st_gid);
+	char name[NAME_SHOWN];
+	char text[2 * PX_ERR_MAX];
+
+	(void)snprintf(name, sizeof(name), "uid %ju", (uintmax_t)owner->st_uid);
+	if (user != NULL)
+		(void)snprintf(name, sizeof(name), "%s", user->pw_name);
+	(void)snprintf(text, sizeof(text), "%s, who owns the spool's folder, cannot read '%s': only a flush that root starts can", name,
+	    file);
+	report_line("warning", "files", text);
+	(void)snprintf(text, sizeof(text), "where a unit runs it as %s: chgrp %s FILE && chmod g+r FILE, and let it through the "
+	    "folders on the way", name, group != NULL ? group->gr_name : "GROUP");
+	report_more(text);
+}
+
+/* Root reads everything. The units start the flush as who owns the spool's folder. How many files that user can't read. */
+static size_t
+warn_of_unreadable(const struct checking *checking)
+{
+	const struct link *link = &checking->link;
+	const char *files[LINK_FILES_MAX + 1];
+	char folder[PATH_MAX];
+	size_t warned = 0;
+	size_t count = 0;
+	struct stat st;
+	struct px_err ignored;
+	bool may;
+
+	if (geteuid() != 0 || px_sys_folder_of(checking->config.spool.path, folder, sizeof(folder), &ignored) == -1 ||
+	    stat(folder, &st) == -1 || st.st_uid == 0)
+		return 0;
+	if (checking->config.file[0] != '\0')
+		files[count++] = checking->config.file;
+	for (size_t i = 0; i < link->file_count; i++)
+		files[count++] = link->files[i];
+	for (size_t i = 0; i < count; i++)
+		if (px_sys_may_read(st.st_uid, st.st_gid, files[i], &may, &ignored) == 0 && !may) {
+			warn_of_file(files[i], &st);
+			warned++;
+		}
+	return warned;
+}
+
 static void
 check_files(struct checking *checking)
 {
@@ -86,7 +138,8 @@ check_files(struct checking *checking)
 		link_close(&checking->link);
 		return;
 	}
-	report_ok("files", "secrets, certificates and commands are as they should be");
+	if (warn_of_unreadable(checking) == 0)
+		report_ok("files", "secrets, certificates and commands are as they should be");
 }
 
 static void

@@ -32,7 +32,7 @@ or_null(const char *text)
 
 /* Reads ${path}, when there is one, for the key ${key}. */
 static int
-read_named(const char *key, const char *path, enum px_file_trust trust, struct px_buf *out, struct px_err *err)
+read_named(struct link *link, const char *key, const char *path, enum px_file_trust trust, struct px_buf *out, struct px_err *err)
 {
 	if (path[0] == '\0')
 		return 0;
@@ -40,6 +40,7 @@ read_named(const char *key, const char *path, enum px_file_trust trust, struct p
 		err->code = PX_CONFIG;
 		return px_err_prefix(err, "%s", key);
 	}
+	link->files[link->file_count++] = path;
 	/* Nothing of ours may stand for nothing: an empty CA file would mean the system's. */
 	if (out->len == 0)
 		return px_err_set(err, PX_CONFIG, "%s: '%s' is empty", key, path);
@@ -48,13 +49,13 @@ read_named(const char *key, const char *path, enum px_file_trust trust, struct p
 
 /* A password is the first line of its file, without a NUL, behind which it would be cut. */
 static int
-read_password(const char *key, const char *path, struct px_buf *out, struct px_err *err)
+read_password(struct link *link, const char *key, const char *path, struct px_buf *out, struct px_err *err)
 {
 	const char *end;
 
 	if (path[0] == '\0')
 		return 0;
-	if (read_named(key, path, PX_FILE_SECRET, out, err) == -1)
+	if (read_named(link, key, path, PX_FILE_SECRET, out, err) == -1)
 		return -1;
 	end = strpbrk(px_buf_text(out), "\r\n");
 	if (end != NULL)
@@ -72,22 +73,22 @@ read_files(struct link *link, bool posts, bool asks, struct px_err *err)
 	const struct px_config *config = link->config;
 	bool holds_key = config->upstream.client_key[0] == '\0';	/* certificate and key in one file */
 
-	if (asks && read_password("[snapshot] password_file", config->snapshot.password_file, &link->monit_password, err) == -1)
+	if (asks && read_password(link, "[snapshot] password_file", config->snapshot.password_file, &link->monit_password, err) == -1)
 		return -1;
 	if ((posts || (asks && config->snapshot.source == PX_SOURCE_HTTP)) &&
-	    read_named("[upstream] ca_file", config->upstream.ca_file, PX_FILE_ANY, &link->ca, err) == -1)
+	    read_named(link, "[upstream] ca_file", config->upstream.ca_file, PX_FILE_ANY, &link->ca, err) == -1)
 		return -1;
 	if (!posts)
 		return 0;
-	if (read_named("[upstream] client_cert", config->upstream.client_cert, holds_key ? PX_FILE_SECRET : PX_FILE_ANY,
+	if (read_named(link, "[upstream] client_cert", config->upstream.client_cert, holds_key ? PX_FILE_SECRET : PX_FILE_ANY,
 	    &link->client_cert, err) == -1 ||
-	    read_named("[upstream] client_key", config->upstream.client_key, PX_FILE_SECRET, &link->client_key, err) == -1 ||
-	    read_password("[upstream] proxy_password_file", config->upstream.proxy_password_file, &link->proxy_password, err) == -1)
+	    read_named(link, "[upstream] client_key", config->upstream.client_key, PX_FILE_SECRET, &link->client_key, err) == -1 ||
+	    read_password(link, "[upstream] proxy_password_file", config->upstream.proxy_password_file, &link->proxy_password, err) == -1)
 		return -1;
 	if (config->upstream.auth == PX_AUTH_BASIC)
-		return read_password("[upstream] password_file", config->upstream.password_file, &link->password, err);
+		return read_password(link, "[upstream] password_file", config->upstream.password_file, &link->password, err);
 	if (config->upstream.auth == PX_AUTH_BEARER)
-		return read_named("[upstream] token_file", config->upstream.token_file, PX_FILE_SECRET, &link->token, err);
+		return read_named(link, "[upstream] token_file", config->upstream.token_file, PX_FILE_SECRET, &link->token, err);
 	return 0;
 }
 

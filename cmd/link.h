@@ -16,10 +16,15 @@
 /* What may run as root, by its number in the helper. */
 enum link_command { LINK_MONIT, LINK_TOKEN, LINK_COMMANDS };
 
+/* A CA, a certificate and its key, and the secrets for Monit, a proxy and upstream. */
+#define LINK_FILES_MAX 6
+
 struct link {
 	const struct px_config *config;
 	char url[2 * PX_CONFIG_TEXT_MAX];	/* whole; "" without one */
 
+	const char *files[LINK_FILES_MAX];	/* paths of what was read, for the life of ${config} */
+	size_t file_count;
 	struct px_buf ca;
 	struct px_buf client_cert;
 	struct px_buf client_key;

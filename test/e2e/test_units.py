@@ -189,13 +189,33 @@ def test_secrets_and_identity(system, upstream):
 
 
 def test_a_secret_of_root_alone(system, upstream):
-    """Is not for px-status; the log says which file, and the unit has not failed."""
+    """Is not for px-status; the log says which file, the unit has not failed, and a check by root warns of it."""
     system.configure(upstream.url, "auth = bearer\ntoken_file = /etc/px-status/token\n[snapshot]\nenabled = no\n")
     system.event()
     system.start().ended(0)
     assert upstream.requests == [] and "/etc/px-status/token" in system.log()
     checked = system.run("runuser", "-u", "px-status", "--", "px-status-flush", "--check").ended(harness.CONFIG)
     assert "/etc/px-status/token" in checked.out
+    warned = system.run("px-status-flush", "--check").out
+    assert re.search(r"^warning files +px-status, .* cannot read '/etc/px-status/token'", warned, re.MULTILINE), warned
+    [advice] = re.findall(r"chgrp \S+ FILE && chmod \S+ FILE", warned)
+    system.sh(advice.replace("FILE", "/etc/px-status/token")).ended(0)
+    try:
+        assert "warning" not in system.run("px-status-flush", "--check").out
+        system.run("runuser", "-u", "px-status", "--", "cat", "/etc/px-status/token").ended(0)
+    finally:
+        system.file("/etc/px-status/token", "a token\n", "600")
+
+
+def test_a_secret_of_another_group(system, upstream):
+    """Of which px-status is a member: as the unit has it, a check by root does not warn."""
+    system.sh("groupadd --system px-secrets; usermod -aG px-secrets px-status").ended(0)
+    system.file("/etc/px-status/shared-token", "shared\n", "640", "root:px-secrets")
+    system.configure(upstream.url, "auth = bearer\ntoken_file = /etc/px-status/shared-token\n[snapshot]\nenabled = no\n")
+    assert "warning" not in system.run("px-status-flush", "--check").ended(0).out
+    system.event()
+    system.start().ended(0)
+    assert upstream.requests[-1].header("Authorization") == "Bearer shared"
 
 
 @pytest.mark.parametrize("status, script", [(75, {"status": 503}), (77, {"status": 401}), (78, {"status": 404}), (75, None)])
