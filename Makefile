@@ -260,12 +260,27 @@ place_of_completions/bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completion
 place_of_completions/zsh = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 place_of_completions/fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 pages := $(wildcard man/*.[1-9])
+page_dirs := $(sort $(foreach page,$(pages),man$(patsubst .%,%,$(suffix $(page)))))
+
+# All that are needed, and a list, without DESTDIR, of those that `make install` had to make.
+folders = $(bindir) $(confdir) $(addprefix $(datadir)/,$(own_shares)) $(foreach share,$(placed_shares),$(call \
+	place_of,$(share))) $(addprefix $(mandir)/,$(page_dirs)) $(DESTDIR)$(LOCALSTATEDIR)/lib
+made_folders = $(datadir)/made-folders
+make_folders = made=$$(for dir in $(folders); do \
+		while [ ! -d "$$dir" ] && [ "$$dir" != '$(DESTDIR)' ]; do \
+			echo "$${dir\#'$(DESTDIR)'}"; dir=$$(dirname "$$dir"); \
+		done; \
+	done) && \
+	install -d $(folders) && \
+	if [ -n "$$made" ]; then \
+		echo "$$made" >>$(made_folders) && sort -u -o $(made_folders) $(made_folders) && chmod 644 $(made_folders); \
+	fi
 
 # What these files say of /usr, /etc and /var is true under another PREFIX, SYSCONFDIR and LOCALSTATEDIR too.
 true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g; \
 	s|/etc/px-status|$(SYSCONFDIR)/px-status|g; s|/var/lib/px-status|$(LOCALSTATEDIR)/lib/px-status|g
 # $(call install_texts,FILES,FOLDER,MODE)
-install_texts = install -d $(2) && for file in $(1); do \
+install_texts = for file in $(1); do \
 	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
 	chmod $(3) $(2)/$${file\#\#*/} || exit; done
 newline := $(empty)
@@ -292,7 +307,7 @@ make_spooldir = if [ -d $(spooldir) ]; then \
 	fi
 
 install: all
-	install -d $(bindir) $(confdir)
+	@$(make_folders)
 	install -m 755 $(programs) $(bindir)
 	$(foreach share,$(own_shares),$(call install_texts,$(wildcard share/$(share)/*),$(datadir)/$(share),$(if \
 		$(filter checks,$(share)),755,644))$(newline)	)
@@ -303,7 +318,7 @@ install: all
 	@$(make_spooldir)
 
 # What a person wrote stays: a configuration that is not as it came, the spool and baselines of checks, what others put into
-# our folders; and the user px-status, whose files these are.
+# our folders; and the user px-status, whose files these are. Folders that others use too stay where they were there before.
 uninstall:
 	[ -L $(confdir)/px-status.conf ] || ! cmp -s $(datadir)/examples/px-status.conf $(confdir)/px-status.conf || \
 		rm $(confdir)/px-status.conf
@@ -311,7 +326,8 @@ uninstall:
 	rm -f $(foreach share,$(placed_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
 	rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
-	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir); do \
+	made=$$(sort -r $(made_folders) 2>/dev/null | sed 's|^|$(DESTDIR)|'); rm -f $(made_folders); \
+	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir) $$made; do \
 		rmdir $$dir 2>/dev/null || :; done
 
 deb:

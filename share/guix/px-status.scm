@@ -53,6 +53,7 @@
             ;; Configuration and spool are the service's to make; the store has the rest.
             (lambda* (#:key make-flags #:allow-other-keys)
               (apply invoke "make" "install" "DESTDIR=stage" make-flags)
+              (delete-file (string-append "stage" #$output "/share/px-status/made-folders"))   ; for `make uninstall`
               (copy-recursively (string-append "stage" #$output) #$output))))))
     (inputs
      (map specification->package '("cjson" "curl" "libinih" "sqlite" "zlib")))

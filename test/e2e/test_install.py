@@ -82,10 +82,22 @@ def test_what_is_there_stays(stage):
 
 
 def test_uninstall_leaves_nothing_it_brought(stage):
+    """Whatever was installed how often, and no folder either."""
+    make("install", "DESTDIR=%s" % stage)
     make("uninstall", "DESTDIR=%s" % stage)
-    assert [name for name, (_, content) in below(stage).items() if content is not None] == []
-    assert [str(path) for path in stage.rglob("px-status*")] == []
+    assert list(below(stage)) == [] and stage.is_dir()
     make("uninstall", "DESTDIR=%s" % stage)
+    assert stage.is_dir()
+
+
+def test_uninstall_leaves_folders_that_were_there(tmp_path):
+    """Empty ones too, which others may count on."""
+    others = tmp_path / "usr/share/fish/vendor_completions.d"
+    others.mkdir(parents=True)
+    for _ in range(2):
+        make("install", "DESTDIR=%s/" % tmp_path)
+        make("uninstall", "DESTDIR=%s/" % tmp_path)
+        assert [path for path in below(tmp_path) if others != tmp_path / path] == ["usr", "usr/share", "usr/share/fish"]
 
 
 MINE = ["etc/px-status/token", "etc/px-status/px-status.conf", "var/lib/px-status/spool.db", "usr/share/px-status/monitrc.d/mine",
@@ -112,7 +124,7 @@ def test_texts_tell_of_other_places(tmp_path):
     assert "ExecStart=/opt/px/bin/px-status-flush\n" in service and "ReadWritePaths=-/opt/var/lib/px-status\n" in service
     assert (tmp_path / "opt/etc/px-status/px-status.conf").exists() and (tmp_path / "opt/var/lib/px-status").is_dir()
     make("uninstall", "DESTDIR=%s" % tmp_path, *("%s=%s" % item for item in OTHERS.items()))
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 # -- on a machine
@@ -127,12 +139,14 @@ def owner_of(running, path):
     return running.run("stat", "-c", "%U:%G %a", path).ended(0).out.strip()
 
 
-def is_folder(running, path):
-    return running.run("test", "-d", path).status == 0
+def folders_of(running):
+    return set(running.run("find", "/etc", "/usr", "/var/lib", "-xdev", "-type", "d").ended(0).out.splitlines())
 
 
 def test_on_a_device(own):
-    """As root: the user and the folder, once; what is there stays; away again, and the user's files stay."""
+    """As root: the user and the folder, once; what is there stays; away again, and the user's files stay. There is no fish."""
+    own.run("rm", "-rf", "/usr/share/fish").ended(0)
+    before = folders_of(own)
     own.make("install").ended(0)
     assert owner_of(own, FOLDER) == "px-status:px-status 700"
     home, shell = own.run("getent", "passwd", "px-status").ended(0).out.strip().split(":")[5:]
@@ -144,8 +158,8 @@ def test_on_a_device(own):
     left = own.changes("/usr", "/etc", "/var/lib")
     accounts = re.compile(r"/etc/(passwd|group|g?shadow|sub[ug]id)-?$|/etc/\.pwd\.lock$")
     assert FOLDER + "/spool.db" in left
-    assert [path for path in left if not path.startswith(FOLDER) and not accounts.match(path) and not is_folder(own, path)] == []
-    assert [path for path in left if "px-status" in path and not path.startswith(FOLDER)] == []
+    assert [path for path in left - before if not path.startswith(FOLDER) and not accounts.match(path)] == []
+    assert folders_of(own) ^ before == {FOLDER}
 
 
 def test_a_folder_of_roots_stays_roots(own):
