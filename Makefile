@@ -23,8 +23,9 @@ WERROR =
 # distribution's update of SQLite does not reach it
 STATIC_SQLITE =
 # What libcurl is loaded by, when it is needed: the name that a program linked with it would have, or a file, where a linker
-# would have left its folder in the program
-LIBCURL := $(or $(shell objdump -p $$($(CC) -print-file-name=libcurl.so) 2>/dev/null | sed -n 's/^ *SONAME *//p'),libcurl.so.4)
+# would have left its folder in the program. There may be no compiler yet, as where this installs it.
+LIBCURL := $(or $(shell { objdump -p $$($(CC) -print-file-name=libcurl.so); } 2>/dev/null | sed -n 's/^ *SONAME *//p'),\
+	libcurl.so.4)
 # 1: show the commands
 V =
 # for each fuzz target
