@@ -327,6 +327,7 @@ uninstall:
 	rm -f $(foreach share,$(placed_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
 	rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
 	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
+	rm -rf $(datadir)/examples/__pycache__
 	made=$$(sort -r $(made_folders) 2>/dev/null | sed 's|^|$(DESTDIR)|'); rm -f $(made_folders); \
 	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir) $$made; do \
 		rmdir $$dir 2>/dev/null || :; done

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """
-A receiver of px-status to begin with: RECEIVER_DATABASE=/some/file.db flask --app receiver run
+A receiver of px-status to begin with. Copy it to where it is to grow: Python leaves what it compiled beside a source.
+
+    cp /usr/share/px-status/examples/receiver.py .
+    RECEIVER_DATABASE=/some/file.db flask --app receiver run
 
 It keeps each item once, by id, and which number it has in which spool, on disk before it acknowledges. GET /gaps tells
 what is missing. It asks for no credentials: that is for a proxy in front of it, or to be added.

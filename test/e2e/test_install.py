@@ -90,6 +90,25 @@ def test_uninstall_leaves_nothing_it_brought(stage):
     assert stage.is_dir()
 
 
+def test_the_receiver_leaves_nothing(stage, tmp_path):
+    """Started as it says itself; and started in its place, after an uninstall."""
+    place = stage / "usr/share/px-status/examples"
+    source = (place / "receiver.py").read_text()
+    start = re.search(r"^((?:    \S.*\n)+)", source, re.MULTILINE)[1]
+    start = start.replace("/usr/share/px-status/examples", str(place)).replace("flask", "/usr/bin/python3 -m flask")
+    start = start.replace(" run\n", " routes\n")     # as far as it can be without serving
+    before = below(stage)
+    for folder in (tmp_path, place):
+        result = subprocess.run(["/bin/sh", "-c", start], cwd=folder, capture_output=True, text=True,
+                                env={"PATH": os.environ["PATH"], "PYTHONNOUSERSITE": "1", "LANG": "C.UTF-8"})
+        if "No module named flask" in result.stderr:
+            pytest.skip("flask is not installed")
+        assert "/api/v1/devices/stats" in result.stdout, result.stderr
+        assert (folder / "__pycache__").is_dir() and (below(stage) == before) == (folder == tmp_path)
+    make("uninstall", "DESTDIR=%s" % stage)
+    assert list(below(stage)) == []
+
+
 def test_uninstall_leaves_folders_that_were_there(tmp_path):
     """Empty ones too, which others may count on."""
     others = tmp_path / "usr/share/fish/vendor_completions.d"

@@ -120,6 +120,7 @@ def test_its_life(package, tmp_path, upstream):
         system.run("systemctl", "is-active", "px-status-flush.timer").ended(0)
 
         system.run("ln", "-s", "../conf-available/px-status-disk", ENABLED + "/px-status-disk").ended(0)
+        system.run("/usr/bin/python3", "-m", "py_compile", "/usr/share/px-status/examples/receiver.py").ended(0)
         system.file("/etc/monit/conf.d/mine", 'check file x path /x\n  if changed checksum then exec "/usr/bin/px-status-event"\n')
         said = system.run("dpkg", "-r", "px-status").ended(0).out
         assert "removed %s/px-status-disk" % ENABLED in said and "/etc/monit/conf.d/mine still names" in said
