@@ -15,6 +15,7 @@
 
 #include "monitrc.h"
 #include "proc.h"
+#include "services.h"
 #include "sys.h"
 
 #ifndef PX_PREFIX
@@ -33,6 +34,7 @@
 
 struct file {
 	char *path;		/* owned */
+	char *other_path;	/* owned; by which it is included once more; NULL: it is not */
 	dev_t device;
 	ino_t inode;
 };
@@ -54,6 +56,7 @@ struct control {
 	size_t unread;
 	struct system systems[SYSTEMS_MAX];
 	size_t system_count;
+	struct services services;
 	struct px_buf told;		/* what failed: one folder does for each file in it, one program for each rule */
 };
 
@@ -113,7 +116,7 @@ found_file(char *out, size_t size)
 	return false;
 }
 
-/* Once, whatever name it goes by: this ends circles too. */
+/* Read once, whatever names it goes by: this ends circles too. */
 static void
 add_file(struct control *control, const char *path)
 {
@@ -124,14 +127,17 @@ add_file(struct control *control, const char *path)
 	if (stat(path, &st) == -1 || S_ISDIR(st.st_mode))
 		return;
 	for (size_t i = 0; i < control->file_count; i++)
-		if (control->files[i].device == st.st_dev && control->files[i].inode == st.st_ino)
+		if (control->files[i].device == st.st_dev && control->files[i].inode == st.st_ino) {
+			if (control->files[i].other_path == NULL)
+				control->files[i].other_path = strdup(path);
 			return;
+		}
 	if (control->file_count == FILES_MAX) {
 		(void)px_err_set(&err, PX_CONFIG, "more than %d included files: Monit takes no more", FILES_MAX - 1);
 		fail(control, FILES, &err, "");
 		return;
 	}
-	*file = (struct file){ strdup(path), st.st_dev, st.st_ino };
+	*file = (struct file){ strdup(path), NULL, st.st_dev, st.st_ino };
 	if (file->path != NULL)
 		control->file_count++;
 }
@@ -273,8 +279,10 @@ take_fact(void *arg, const struct px_monitrc_fact *fact)
 	case PX_MONITRC_INCLUDE:
 		include(control, fact->text);
 		break;
-	case PX_MONITRC_SYSTEM:
-		note_system(control, fact);
+	case PX_MONITRC_SERVICE:
+		services_add(&control->services, fact, control->file);
+		if (fact->in_system)
+			note_system(control, fact);
 		break;
 	case PX_MONITRC_INTERFACE:
 		check_interface(control, fact);
@@ -311,6 +319,36 @@ look_at(struct control *control, const char *path)
 	px_buf_clear(&text);
 }
 
+static const char conflict_advice[] = "Monit does not start with two of one name: leave one, the copy that you changed, or the link";
+
+static void
+report_namesakes(void *arg, const struct service *first, const struct service *second)
+{
+	struct px_err err;
+
+	(void)px_err_set(&err, PX_CONFIG, "the service '%.*s' is at %s:%zu, and at %s:%zu", NAME_SHOWN, second->name, first->file,
+	    first->line, second->file, second->line);
+	fail(arg, RULES, &err, conflict_advice);
+}
+
+static void
+report_conflicts(struct control *control)
+{
+	struct px_err err;
+
+	services_each_conflict(&control->services, report_namesakes, control);
+	for (size_t i = 0; i < control->file_count; i++) {
+		const struct file *file = &control->files[i];
+		const struct service *service = services_of(&control->services, file->path);
+
+		if (file->other_path == NULL || service == NULL)
+			continue;
+		(void)px_err_set(&err, PX_CONFIG, "the service '%.*s' is at %s:%zu, and once more since that is included as '%s' too",
+		    NAME_SHOWN, service->name, file->path, service->line, file->other_path);
+		fail(control, RULES, &err, conflict_advice);
+	}
+}
+
 static void
 print_rules(void)
 {
@@ -320,7 +358,7 @@ print_rules(void)
 
 /* Two of them are never right: Monit refuses two of one name, and of two names one is that of every event. */
 static void
-report_conflict(struct control *control)
+report_two_systems(struct control *control)
 {
 	const struct system *ours = NULL;
 	const struct system *other = NULL;
@@ -347,7 +385,7 @@ report_systems(struct control *control)
 	const struct system *first = &control->systems[0];
 
 	if (control->system_count > 1) {
-		report_conflict(control);
+		report_two_systems(control);
 	} else if (control->system_count == 0) {
 		report_ok(RULES, "there is no 'check system': the snippet %s can be used as it is", SNIPPET);
 	} else if (first->is_ours) {
@@ -384,9 +422,13 @@ control_check(struct report *report, const char *command)
 		    control.file_count, path);
 	else if (control.failed == 0)
 		report_ok(FILES, "'%s' and the %zu that it includes: nobody else can write them", path, control.file_count - 1);
+	report_conflicts(&control);
 	if (control.unread == 0)
 		report_systems(&control);
-	for (size_t i = 0; i < control.file_count; i++)
+	for (size_t i = 0; i < control.file_count; i++) {
 		free(control.files[i].path);
+		free(control.files[i].other_path);
+	}
+	services_clear(&control.services);
 	px_buf_clear(&control.told);
 }

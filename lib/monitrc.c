@@ -103,8 +103,7 @@ begin_block(struct reading *reading)
 		return;
 	reading->type = type.text;
 	reading->service = service.text;
-	if (px_slice_is_nocase(type.text, "system"))
-		tell(reading, PX_MONITRC_SYSTEM, &service);
+	tell(reading, PX_MONITRC_SERVICE, &service);
 }
 
 void

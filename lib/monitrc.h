@@ -12,7 +12,7 @@
 
 enum px_monitrc_kind {
 	PX_MONITRC_INCLUDE,	/* include TEXT: a pattern as glob(7) */
-	PX_MONITRC_SYSTEM,	/* check system TEXT */
+	PX_MONITRC_SERVICE,	/* check TYPE TEXT */
 	PX_MONITRC_INTERFACE,	/* check network SERVICE with interface TEXT */
 	PX_MONITRC_COMMAND	/* exec "TEXT", or the path of a check program: with its arguments */
 };
@@ -21,7 +21,7 @@ enum px_monitrc_kind {
 struct px_monitrc_fact {
 	enum px_monitrc_kind kind;
 	struct px_slice text;
-	struct px_slice service;	/* whose block it stands in; empty before the first */
+	struct px_slice service;	/* whose block it stands in, or begins; empty before the first */
 	bool in_system;			/* that block is a check system */
 	size_t line;			/* from 1, where ${text} begins */
 };

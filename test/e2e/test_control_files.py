@@ -185,6 +185,50 @@ def test_an_interface_that_is_not_there(control):
         control.check().is_well("monit rules")
 
 
+# -- two services of one name
+
+def assert_monit_refuses(control):
+    if MONIT is not None:
+        result = run([MONIT, "-t", "-c", control.main], control.device.environment())
+        assert result.status == 1 and "Service name conflict" in result.out + result.err, result
+
+
+def test_a_snippet_that_is_copied_and_linked(control):
+    """Debian's two folders; one line for each two files, however many services they have in common."""
+    enabled = control.device.folder / "conf-enabled"
+    enabled.mkdir(mode=0o755)
+    (control.device.folder / "available").mkdir(mode=0o755)
+    control.write("include %s/*" % enabled)
+    for name in ("disk", "errors"):
+        text = re.sub(r"/usr/(bin|share)/px-status\S*", "/bin/true", (ROOT / "share" / "monitrc.d" / name).read_text())
+        control.include("px-status-" + name, text)
+        control.device.file("available/px-status-" + name, text, 0o644)
+        (enabled / ("px-status-" + name)).symlink_to("../available/px-status-" + name)
+    lines = control.check().failed("monit rules", "'px_rootfs'", "%s/px-status-disk:" % control.folder, "%s/px-status-disk:" % enabled,
+                                   "%s/px-status-errors:" % control.folder, "leave one")
+    assert sum("the service" in line for line in lines.said["monit rules"]) == 2
+    assert_monit_refuses(control)
+    for name in ("disk", "errors"):
+        (enabled / ("px-status-" + name)).unlink()
+    control.check().is_well("monit rules")
+
+
+def test_a_file_that_is_included_twice(control):
+    path = control.include("a", "check file one with path /1\n")
+    (control.folder / "b").symlink_to("a")
+    control.check().failed("monit rules", "'one' is at %s:1" % path, "'%s/b' too" % control.folder)
+    assert_monit_refuses(control)
+
+
+@pytest.mark.parametrize("one, other", [("file px_x", "host PX_X"), ("file \"x y\"", "program 'X Y'"), ("system vm", "host vm")])
+def test_services_of_one_name(control, one, other):
+    """Of any type, quoted or not; Monit does not tell letters by their case."""
+    rest = {"file": "with path /x", "host": "with address localhost", "program": "with path /bin/true", "system": ""}
+    control.include("a", "".join("check %s %s\n" % (check, rest[check.split()[0]]) for check in (one, other)))
+    control.check().failed("monit rules", "conf.d/a:1", "conf.d/a:2")
+    assert_monit_refuses(control)
+
+
 # -- `check system`
 
 def test_there_is_a_check_system_already(control):

@@ -15,7 +15,7 @@
 static void
 add_fact(void *arg, const struct px_monitrc_fact *fact)
 {
-	static const char *const kinds[] = { "include", "system", "interface", "command" };
+	static const char *const kinds[] = { "include", "service", "interface", "command" };
 
 	px_buf_printf(arg, "%s %.*s@%zu(%.*s)%s ", kinds[fact->kind], (int)fact->text.len, fact->text.ptr, fact->line,
 	    (int)fact->service.len, fact->service.len > 0 ? fact->service.ptr : "", fact->in_system ? "!" : "");
@@ -34,22 +34,22 @@ static const struct {
 	{ "# include /a\n#include /b\n", "" },
 	{ "set x \"include /a\"\n", "" },
 	{ "include", "" },
-	{ "check file include with path /a\n", "" },
-	{ "check \"file\" \"check system\" with path /a\n", "" },
-	{ "check system $HOST\n", "system $HOST@1($HOST)! " },
+	{ "check file include with path /a\n", "service include@1(include) " },
+	{ "check file \"check system\" with path /a\n", "service check system@1(check system) " },
+	{ "check system $HOST\n", "service $HOST@1($HOST)! " },
 	{ "Check System \"my host\"\n if swap > 1% then exec \"/e cpu\" else if succeeded then exec \"/e  cpu\"\n",
-	    "system my host@1(my host)! command /e cpu@2(my host)! command /e  cpu@2(my host)! " },
-	{ "check system a check file b with path /b if changed size then exec /e", "system a@1(a)! command /e@1(b) " },
-	{ "check system a\nset daemon 3\nif x then exec \" /e\"", "system a@1(a)! command  /e@3() " },
+	    "service my host@1(my host)! command /e cpu@2(my host)! command /e  cpu@2(my host)! " },
+	{ "check system a check file b with path /b if changed size then exec /e", "service a@1(a)! service b@1(b) command /e@1(b) " },
+	{ "check system a\nset daemon 3\nif x then exec \" /e\"", "service a@1(a)! command  /e@3() " },
 	{ "check system", "" },
 	{ "check", "" },
-	{ "check network n with interface eth0", "interface eth0@1(n) " },
-	{ "check network n interface \"eth0\"", "interface eth0@1(n) " },
-	{ "check host n with address interface eth0", "" },
-	{ "check program p with path \"/p health\" with timeout 3 seconds", "command /p health@1(p) " },
-	{ "check program p path\n/p", "command /p@2(p) " },
-	{ "check file p with path /p", "" },
-	{ "check file p with path /p exec \"/unclosed and\nlong", "command /unclosed and\nlong@1(p) " },
+	{ "check network n with interface eth0", "service n@1(n) interface eth0@1(n) " },
+	{ "check network n interface \"eth0\"", "service n@1(n) interface eth0@1(n) " },
+	{ "check host n with address interface eth0", "service n@1(n) " },
+	{ "check program p with path \"/p health\" with timeout 3 seconds", "service p@1(p) command /p health@1(p) " },
+	{ "check program p path\n/p", "service p@1(p) command /p@2(p) " },
+	{ "check file p with path /p", "service p@1(p) " },
+	{ "check file p with path /p exec \"/unclosed and\nlong", "service p@1(p) command /unclosed and\nlong@1(p) " },
 	{ "x\"multi\nline\"include /a", "include /a@2() " },
 	{ "include \"\"", "include @1() " },
 	{ "include \"", "include @1() " },
