@@ -201,7 +201,8 @@ check_overflow(const struct checking *checking)
 	if (count == 0)
 		report_ok("overflow", "empty");
 	else
-		report_ok("overflow", "%" PRId64 " events wait in %s; the next flush takes them in", count, folder);
+		report_ok("overflow", "%" PRId64 " %s in %s; the next flush takes %s in", count, px_text_plural(count, "event waits", "events wait"),
+		    folder, px_text_plural(count, "it", "them"));
 }
 
 static void
@@ -220,7 +221,8 @@ check_monit(struct checking *checking)
 		report_failed(&checking->report, "monit", &err, "is Monit running, with 'set httpd' in its control file? See [snapshot] in "
 		    "px-status.conf(5)");
 	else
-		report_ok("monit", "version %.*s, %zu services", (int)status.version.len, status.version.ptr, status.service_count);
+		report_ok("monit", "version %.*s, %zu %s", (int)status.version.len, status.version.ptr, status.service_count,
+		    px_text_plural((int64_t)status.service_count, "service", "services"));
 	px_monit_clear(&status);
 	px_buf_clear(&text);
 }

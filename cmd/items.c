@@ -221,7 +221,7 @@ retry_all(struct status_request *request, struct px_err *err)
 	for (size_t i = 0; i < all.count; i++)
 		if (px_spool_retry(request->spool, all.seqs[i], err) == -1)
 			goto out;
-	printf("%zu items are pending again\n", all.count);
+	printf("%zu %s pending again\n", all.count, px_text_plural((int64_t)all.count, "item is", "items are"));
 	rc = 0;
 out:
 	free(all.seqs);

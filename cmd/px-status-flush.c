@@ -188,8 +188,8 @@ static void
 say_what_was_done(const struct request *request, const struct px_flush_result *result)
 {
 	if (result->acknowledged > 0 || result->quarantined > 0 || request->now)
-		px_log(request->now && isatty(STDERR_FILENO) ? PX_NOTICE : PX_INFO, "%" PRId64 " items acknowledged, %" PRId64
-		    " quarantined", result->acknowledged, result->quarantined);
+		px_log(request->now && isatty(STDERR_FILENO) ? PX_NOTICE : PX_INFO, "%" PRId64 " %s acknowledged, %" PRId64
+		    " quarantined", result->acknowledged, px_text_plural(result->acknowledged, "item", "items"), result->quarantined);
 }
 
 /* An alert does not wait: one that comes meanwhile ends it, and so does another flush that leaves nothing to send. */

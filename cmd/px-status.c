@@ -137,13 +137,14 @@ run_health(struct status_request *request, struct px_err *err)
 		printf("not well: ");
 		screen_print(stats.runs[0].reason);
 	} else if (stats.facts.quarantined > 0) {
-		printf("not well: %" PRId64 " items are quarantined, see px-status list --state quarantined\n",
-		    stats.facts.quarantined);
+		printf("not well: %" PRId64 " %s quarantined, see px-status list --state quarantined\n",
+		    stats.facts.quarantined, px_text_plural(stats.facts.quarantined, "item is", "items are"));
 	} else if (age_ms > request->max_age_ms) {
-		printf("not well: %" PRId64 " items are pending, the oldest for %" PRId64 " s\n", stats.facts.pending,
-		    age_ms / PX_MS_PER_S);
+		printf("not well: %" PRId64 " %s pending, the oldest for %" PRId64 " s\n", stats.facts.pending,
+		    px_text_plural(stats.facts.pending, "item is", "items are"), age_ms / PX_MS_PER_S);
 	} else {
-		printf("well: %" PRId64 " items pending, %" PRId64 " acknowledged\n", stats.facts.pending, stats.facts.acknowledged);
+		printf("well: %" PRId64 " %s pending, %" PRId64 " acknowledged\n", stats.facts.pending,
+		    px_text_plural(stats.facts.pending, "item", "items"), stats.facts.acknowledged);
 		request->status = 0;
 	}
 	return 0;

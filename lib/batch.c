@@ -143,7 +143,8 @@ px_batch_add(struct px_batch *batch, const struct px_item *item, bool *added, st
 	if (batch->has_snapshots && item->kind == PX_EVENT)
 		return 0;
 	if (make_room_for_entry(batch) == -1)
-		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count + 1);
+		return px_err_set(err, PX_BUG, "no memory for a batch of %zu %s", batch->count + 1,
+		    px_text_plural((int64_t)batch->count + 1, "item", "items"));
 	if (!batch->has_snapshots && item->kind == PX_SNAPSHOT)
 		begin_snapshots(batch);
 	px_buf_rewind(&batch->part, 0);

@@ -97,7 +97,8 @@ deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_rep
 	px_verdict(reply, out->answer.body, &out->verdict);
 	if (out->verdict.honours_retry_after && reply->retry_after_ms > run->out->retry_after_ms)
 		run->out->retry_after_ms = reply->retry_after_ms;
-	px_log(PX_INFO, "posted %zu items in %zu bytes: %s", batch->count, batch->len, out->verdict.reason);
+	px_log(PX_INFO, "posted %zu %s in %zu bytes: %s", batch->count, px_text_plural((int64_t)batch->count, "item", "items"), batch->len,
+	    out->verdict.reason);
 	return 0;
 }
 

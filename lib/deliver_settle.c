@@ -36,7 +36,8 @@ mark_rejected(const struct px_batch *batch, const struct px_answer *answer, stru
 		return 0;
 	by_id = calloc(batch->count + 1, sizeof(struct px_batch_entry *));
 	if (by_id == NULL)
-		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count);
+		return px_err_set(err, PX_BUG, "no memory for a batch of %zu %s", batch->count,
+		    px_text_plural((int64_t)batch->count, "item", "items"));
 	for (size_t i = 0; i < batch->count; i++)
 		by_id[i] = &batch->entries[i];
 	qsort(by_id, batch->count, sizeof(struct px_batch_entry *), compare_entries);
@@ -86,7 +87,8 @@ deliver_settle(struct deliver_run *run, const struct px_answer *answer, struct p
 	int rc = -1;
 
 	if (settled == NULL)
-		return px_err_set(err, PX_BUG, "no memory for a batch of %zu items", batch->count);
+		return px_err_set(err, PX_BUG, "no memory for a batch of %zu %s", batch->count,
+		    px_text_plural((int64_t)batch->count, "item", "items"));
 	for (size_t i = 0; i < batch->count; i++)
 		settled[i] = (struct px_settled){ batch->entries[i].seq, batch->entries[i].kind, NULL };
 	if (mark_rejected(batch, answer, settled, err) == -1)

@@ -50,8 +50,8 @@ flush_renew(const struct px_flush_job *job, const char *path, const char *why, s
 	job->world->now(&now);
 	if (px_spool_renew(path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
 		return -1;
-	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " items were readable and are in the new spool %s; the old file is yours to "
-	    "look at and to remove", reason, aside, carried, birth.id);
+	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " %s in the new spool %s; the old file is yours to look at and to remove",
+	    reason, aside, carried, px_text_plural(carried, "item was readable and is", "items were readable and are"), birth.id);
 	return 0;
 }
 
@@ -203,8 +203,8 @@ deliver_when_due(struct flush_run *run, struct px_flush_result *result, struct p
 		return px_spool_check_count(run->spool, err);
 	if (left_ms > 0 && !run->job->now) {
 		result->is_told = true;
-		return px_err_set(err, PX_LATER, "%" PRId64 " items wait for a back-off that ends in %" PRId64 " s", facts.pending,
-		    (left_ms + 999) / 1000);
+		return px_err_set(err, PX_LATER, "%" PRId64 " %s for a back-off that ends in %" PRId64 " s", facts.pending,
+		    px_text_plural(facts.pending, "item waits", "items wait"), (left_ms + 999) / 1000);
 	}
 	rc = deliver(run, &facts, err);
 	result->acknowledged = run->delivery.acknowledged;

@@ -355,7 +355,8 @@ static int
 take_start(struct px_slice document, struct px_item *item, struct px_err *err)
 {
 	if (document.len < sizeof(start_of_document))
-		return px_err_set(err, PX_STORAGE, "%zu bytes are no event", document.len);
+		return px_err_set(err, PX_STORAGE, "%zu %s no event", document.len,
+		    px_text_plural((int64_t)document.len, "byte is", "bytes are"));
 	for (size_t i = 0; i < sizeof(start_of_document) - 1; i++)
 		if (start_of_document[i] != '.' && start_of_document[i] != document.ptr[i])
 			return px_err_set(err, PX_STORAGE, "it does not begin with an id and a time");

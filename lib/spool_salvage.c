@@ -111,7 +111,8 @@ find_rows(struct view *view, struct px_err *err)
 	px_pages_each(&view->pages, PX_TABLE_ITEM, held > 0 ? held : 0, take_item, view);
 	px_pages_each(&view->pages, PX_TABLE_MARK, held > 0 ? counters->quarantined : 0, take_mark, view);
 	if (view->items.failed || view->marks.failed)
-		return px_err_set(err, PX_STORAGE, "no memory for the keys of %zu items", view->items.count);
+		return px_err_set(err, PX_STORAGE, "no memory for the keys of %zu %s", view->items.count,
+		    px_text_plural((int64_t)view->items.count, "item", "items"));
 	if (view->items.count > 0)
 		qsort(view->items.places, view->items.count, sizeof(struct place), compare_seq);
 	if (view->marks.count > 0)

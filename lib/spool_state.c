@@ -167,6 +167,7 @@ int
 px_spool_check_count(struct px_spool *spool, struct px_err *err)
 {
 	int64_t difference;
+	bool fewer;
 
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
 	if (px_db_number(spool, 0, &difference, err, "SELECT (SELECT count(*) FROM item) - recorded + acknowledged + dropped + "
@@ -175,8 +176,10 @@ px_spool_check_count(struct px_spool *spool, struct px_err *err)
 	if (difference == 0)
 		return 0;
 	px_db_note_damage(spool);
-	return px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: it has %" PRId64 " items %s than its counters say", spool->name,
-	    difference < 0 ? -difference : difference, difference < 0 ? "fewer" : "more");
+	fewer = difference < 0;
+	difference = fewer ? -difference : difference;
+	return px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: it has %" PRId64 " %s %s than its counters say", spool->name,
+	    difference, px_text_plural(difference, "item", "items"), fewer ? "fewer" : "more");
 }
 
 struct owner {

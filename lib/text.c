@@ -440,3 +440,9 @@ px_text_local_offset_s(int64_t utc_s)
 		return 0;
 	return (int)tm.tm_gmtoff;
 }
+
+const char *
+px_text_plural(int64_t count, const char *one, const char *more)
+{
+	return count == 1 ? one : more;
+}

@@ -84,6 +84,9 @@ int px_text_civil_to_utc_s(const struct px_civil *civil, int64_t *utc_s) PX_MUST
  */
 int px_text_local_to_utc_s(const struct px_civil *civil, px_offset_fn *offset, int64_t *utc_s) PX_MUST_CHECK;
 
+/* ${one} for 1, else ${more}: words behind a number that a person reads. */
+const char *px_text_plural(int64_t count, const char *one, const char *more);
+
 /* The device's time zone, tzset(3). */
 int px_text_local_offset_s(int64_t utc_s);
 

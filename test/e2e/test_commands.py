@@ -21,6 +21,29 @@ def one_line(result):
     return result.out
 
 
+def test_one_is_no_plural(enrolled, upstream):
+    """In whatever a person reads."""
+    text = "Monit 5.33.0 uptime: 3m\n\nFile 'a'\n  status                       OK\n"
+    said = ""
+    with enrolled.obstructed():
+        enrolled.event("waits")
+    said += enrolled.flush("--check").out
+    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
+    upstream.script({"status": 503})
+    said += enrolled.flush("--now").ended(LATER).err + enrolled.flush("-v").err
+    said += enrolled.status("health").out + enrolled.status("health", "--max-age", "1s").out
+    [found] = enrolled.list()
+    reject(upstream, [found["id"]])
+    said += enrolled.flush("--now", "-v").ended(0).err + enrolled.status("health").out + enrolled.status("retry", "--all").out
+    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": enrolled.monit_that_prints(text)})
+    upstream.script(default={})
+    said += enrolled.flush("--check").out + enrolled.flush("--now", "--no-snapshot", "-v").ended(0).err
+    for one in ("1 event waits in", "1 item waits for a back-off", "1 item is quarantined", "1 item is pending again", "1 service",
+                "posted 1 item in", "1 item acknowledged"):
+        assert one in said, said
+    assert re.search(r"\b1 (items|events|services)\b", said) is None, said
+
+
 # -- health
 
 def test_health_of_nothing(device):
@@ -30,7 +53,7 @@ def test_health_of_nothing(device):
 
 def test_health_of_what_waits(enrolled):
     enrolled.record(1)
-    assert "1 items pending" in one_line(enrolled.status("health").ended(0))
+    assert "1 item pending" in one_line(enrolled.status("health").ended(0))
     time.sleep(1.1)
     assert "pending" in one_line(enrolled.status("health", "--max-age", "1s").ended(1))
     one_line(enrolled.status("health", "--max-age=1m").ended(0))

@@ -482,7 +482,7 @@ def test_a_broken_spool_in_the_default_place_is_made_anew(device, upstream, dama
     """).format(event=EVENT, flush=FLUSH, config=device.config, default=DEFAULT_SPOOL)).ended(0)
     assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "memory"]
     assert {len(items) for items in upstream.committed.values()} == {1}
-    assert re.search(r"set aside as '%s\.broken-\S+'; [12] items were readable" % DEFAULT_SPOOL, result.err)
+    assert re.search(r"set aside as '%s\.broken-\S+'; (1 item was|2 items were) readable" % DEFAULT_SPOOL, result.err)
     assert "spool.db.broken-" in result.out and "spool.db-damaged" not in result.out
 
 

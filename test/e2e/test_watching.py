@@ -394,7 +394,7 @@ def test_px_status(device, upstream, watch):
     failed, recovered = watched.deliver(upstream)
     assert failed["topic"] == recovered["topic"] == "px-status" and failed["monit"]["host"] == socket.gethostname()
     assert (failed["monit"]["category"], failed["monit"]["state"], failed["program"]) == ("status", "failed", {"status": 1})
-    assert "1 items are quarantined" in failed["monit"]["description"]
+    assert "1 item is quarantined" in failed["monit"]["description"]
     assert (recovered["monit"]["category"], recovered["monit"]["state"]) == ("status", "succeeded")
 
 
