@@ -161,6 +161,13 @@ cli_version(const struct cli *cli)
 }
 
 int
+cli_refuse(const struct cli *cli)
+{
+	px_log(PX_ERROR, "nothing is done; see %s --help", cli->name);
+	return px_err_exit_status(PX_USAGE);
+}
+
+int
 cli_fail(const struct px_err *err)
 {
 	static const enum px_code checked[] = { PX_STORAGE, PX_LATER, PX_DENIED, PX_CONFIG };

@@ -338,7 +338,7 @@ main(int argc, char *argv[])
 	if (request.version)
 		return cli_version(&cli);
 	if (request.mistakes > 0)
-		return px_err_exit_status(PX_USAGE);
+		return cli_refuse(&cli);
 	if (request.check) {
 		int status = check_everything(request.config_file, request.spool);
 		int written = cli_finish_stdout();

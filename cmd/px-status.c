@@ -292,7 +292,7 @@ main(int argc, char *argv[])
 	if (request.version)
 		return cli_version(&cli);
 	if (request.mistakes > 0)
-		return px_err_exit_status(PX_USAGE);
+		return cli_refuse(&cli);
 	status = run(&request, &err) == -1 ? cli_fail(&err) : cli_finish_stdout();
 	if (err.code == PX_CORRUPT)
 		px_log(PX_NOTICE, CLI_CORRUPT_ADVICE);

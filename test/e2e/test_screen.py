@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import CONFIG, DENIED, EVENT, FLUSH, LATER, STATUS
+from harness import CONFIG, DENIED, EVENT, FLUSH, LATER, STATUS, USAGE
 
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -189,6 +189,14 @@ def test_a_mistake_in_the_configuration_names_the_next_step(device, on_terminal,
 def test_a_usage_error_names_help(on_terminal):
     lines = on_terminal("frobnicate")
     assert len(lines) == 1 and "--help" in lines[0]
+
+
+@pytest.mark.parametrize("program", [STATUS, EVENT, FLUSH], ids=lambda program: program.name)
+@pytest.mark.parametrize("args", [["--nope"], ["-Z"], ["--config"], ["--help=1"]], ids=str)
+def test_a_bad_option_names_help(device, program, args):
+    """And what was wrong, which stands before it."""
+    said = device.run(program, *args).ended(USAGE).err.splitlines()
+    assert len(said) == 2 and args[0].split("=")[0] in said[0] and "%s --help" % program.name in said[1]
 
 
 def test_what_may_not_be_read_names_root(device, plain_user, on_terminal):
