@@ -61,6 +61,7 @@ shows_ids(void)
 static int
 print_item_row(struct px_buf *line, const struct px_spool_item *found)
 {
+	enum screen_style style = found->quarantined ? SCREEN_BAD : SCREEN_PLAIN;
 	char time[PX_RFC3339_MAX];
 	int column;
 
@@ -69,9 +70,9 @@ print_item_row(struct px_buf *line, const struct px_spool_item *found)
 	if (shows_ids())
 		column += printf("%-36s  ", found->item.id);
 	column += printf("%-8s  ", px_kind_name(found->item.kind));
-	printf("%s", found->quarantined ? screen_style(SCREEN_BAD) : "");
+	printf("%s", screen_style(style));
 	column += printf("%-11s", state_name(found));
-	printf("%s", found->quarantined ? screen_style(SCREEN_PLAIN) : "");
+	printf("%s", screen_style_end(style));
 	column += printf("  %-19s  %8" PRId64 "  ", time, found->attempts);
 	px_buf_add(line, found->item.topic.ptr, found->item.topic.len);
 	if (found->reason != NULL && screen_width() == 0) {
@@ -108,7 +109,8 @@ print_list_heading(void)
 	printf("%s%*s  ", screen_style(SCREEN_HEADING), SEQ_WIDTH, "seq");
 	if (shows_ids())
 		printf("%-36s  ", "id");
-	printf("%-8s  %-11s  %-19s  %8s  %s%s\n", "kind", "state", "time", "attempts", "topic and reason", screen_style(SCREEN_PLAIN));
+	printf("%-8s  %-11s  %-19s  %8s  %s%s\n", "kind", "state", "time", "attempts", "topic and reason",
+	    screen_style_end(SCREEN_HEADING));
 }
 
 int

@@ -29,10 +29,16 @@ const char *
 screen_style(enum screen_style style)
 {
 	static const char *const styles[] = {
-		[SCREEN_PLAIN] = "\033[0m", [SCREEN_GOOD] = "\033[32m", [SCREEN_BAD] = "\033[31m", [SCREEN_HEADING] = "\033[1m",
+		[SCREEN_PLAIN] = "", [SCREEN_GOOD] = "\033[32m", [SCREEN_BAD] = "\033[31m", [SCREEN_HEADING] = "\033[1m",
 	};
 
 	return has_colours() ? styles[style] : "";
+}
+
+const char *
+screen_style_end(enum screen_style style)
+{
+	return style != SCREEN_PLAIN && has_colours() ? "\033[0m" : "";
 }
 
 size_t

@@ -12,10 +12,11 @@
 enum screen_style { SCREEN_PLAIN, SCREEN_GOOD, SCREEN_BAD, SCREEN_HEADING };
 
 /*
- * What switches the terminal to ${style}; "" on one without colours (TERM is dumb or not set), when NO_COLOR is set and not
+ * What switches the terminal to ${style}, and back from it; "" for SCREEN_PLAIN, on one without colours (TERM is dumb or not set), when NO_COLOR is set and not
  * empty (https://no-color.org), and where stdout is no terminal.
  */
 const char *screen_style(enum screen_style style);
+const char *screen_style_end(enum screen_style style);
 
 /* Columns of the terminal, 80 at least; 0: stdout is none. */
 size_t screen_width(void);

@@ -26,14 +26,15 @@ static const struct {
 static void
 print_heading(const char *text)
 {
-	printf("\n%s%s%s\n", screen_style(SCREEN_HEADING), text, screen_style(SCREEN_PLAIN));
+	printf("\n%s%s%s\n", screen_style(SCREEN_HEADING), text, screen_style_end(SCREEN_HEADING));
 }
 
 static void
 print_count(const char *label, int64_t count, enum screen_style style)
 {
-	printf(LABEL "%s%12" PRId64 "%s\n", label, count > 0 ? screen_style(style) : "", count,
-	    count > 0 ? screen_style(SCREEN_PLAIN) : "");
+	if (count == 0)
+		style = SCREEN_PLAIN;
+	printf(LABEL "%s%12" PRId64 "%s\n", label, screen_style(style), count, screen_style_end(style));
 }
 
 static void
@@ -117,6 +118,7 @@ print_runs(const struct stats *stats)
 	print_heading(heading);
 	for (size_t i = 0; i < stats->run_count; i += count) {
 		const struct px_spool_run *run = &stats->runs[i];
+		enum screen_style style = run->exit_status == 0 ? SCREEN_GOOD : SCREEN_BAD;
 		int64_t acknowledged = 0;
 		char text[PX_RFC3339_MAX];
 		int column;
@@ -126,9 +128,9 @@ print_runs(const struct stats *stats)
 			acknowledged = sum(acknowledged, stats->runs[j].acknowledged);
 		px_text_time_local(text, run->time_ms);
 		column = printf("%-19s  %4zu  ", text, count);
-		printf("%s", screen_style(run->exit_status == 0 ? SCREEN_GOOD : SCREEN_BAD));
+		printf("%s", screen_style(style));
 		column += printf("%6d", run->exit_status);
-		printf("%s", screen_style(SCREEN_PLAIN));
+		printf("%s", screen_style_end(style));
 		column += printf("  %12" PRId64 "  ", acknowledged);
 		screen_print_cut((size_t)column, run->reason[0] != '\0' ? run->reason : "-");
 	}

@@ -141,6 +141,7 @@ def test_a_narrow_list_names_items_by_seq(full, on_terminal):
 def test_colours(full, on_terminal, args, env, colours):
     lines = on_terminal(*args, program=FLUSH if args == ("--check",) else STATUS, **env)
     assert lines and any(COLOUR.search(line) for line in lines) == colours
+    assert [line for line in lines if re.search("\x1b\\[0m[^\x1b]*\x1b\\[0m|^[^\x1b]*\x1b\\[0m", line)] == [], "each ends one that began"
     plain = on_terminal(*args, program=FLUSH if args == ("--check",) else STATUS, NO_COLOR="1")
     if args != ("--check",):
         assert [COLOUR.sub("", line) for line in lines] == plain, "nothing is told by colour alone"
