@@ -137,6 +137,7 @@ def test_its_life(package, tmp_path, upstream):
         assert [path for path in sorted(system.changes("/etc", "/usr", "/var/lib")) if "px-status" in path] == [
             "/etc/px-status", "/etc/px-status/token"]
         system.run("getent", "passwd", "px-status").ended(0)
+        system.run("test", "-e", "/etc/monit/conf.d/mine").ended(0)
 
 
 def check_snippets(system):
