@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import textwrap
 
 import pytest
 
@@ -195,17 +194,19 @@ def test_make_does_not_complain_before_it_installs(tmp_path, target):
 
 
 def test_the_configurations_in_the_readme_are_read(device):
-    blocks = re.findall(r"```ini\n(.*?)^ *```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    assert blocks
+    """As they stand, copied from its source."""
+    blocks = re.findall(r"```\w*\n(.*?)^ *```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = [block for block in blocks if re.match(r"\s*\[(%s)\]" % "|".join(KEYS), block)]
+    assert len(blocks) >= 2
     for number, block in enumerate(blocks):
-        path = device.file("readme-%d.conf" % number, textwrap.dedent(block))
+        path = device.file("readme-%d.conf" % number, block)
         device.run(STATUS, "-c", path, "-s", device.spool, "list").ended(0)
 
 
-def test_the_configurations_in_the_page_are_read(device):
-    source = (ROOT / "man" / "px-status.conf.5").read_text()
-    blocks = [block for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", source, re.MULTILINE | re.DOTALL) if block.startswith("[")]
-    assert len(blocks) >= 2
+def test_the_configurations_in_the_pages_are_read(device):
+    blocks = [block for path in MAN for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", path.read_text(), re.MULTILINE | re.DOTALL)
+              if re.match(r"\s*\[(%s)\]" % "|".join(KEYS), block)]
+    assert len(blocks) >= 3
     for number, block in enumerate(blocks):
         path = device.file("page-%d.conf" % number, re.sub(r"\\&", "", block))
         device.run(STATUS, "-c", path, "-s", device.spool, "list").ended(0)
