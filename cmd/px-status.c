@@ -120,7 +120,24 @@ run_stats(struct status_request *request, struct px_err *err)
 	return 0;
 }
 
-/* For a Monit `check program`: the line is what Monit shows. */
+#define NO_URL "no URL to send to yet: set [upstream] url, or enrol the device"
+
+/* Whether the device knows where to send to, as far as that can be told. */
+static bool
+has_url(const struct status_request *request)
+{
+	static struct px_device device;
+	char host_name[256];
+	struct px_err unknown;
+
+	px_sys_host_name(host_name, sizeof(host_name));
+	return px_config_device(&request->config, host_name, &device, &unknown) == -1 || device.url[0] != '\0';
+}
+
+/*
+ * For a Monit `check program`: the line is what Monit shows. What stopped the last try is no reason any more where there is no
+ * URL now; without one nothing is tried.
+ */
 static int
 run_health(struct status_request *request, struct px_err *err)
 {
@@ -135,13 +152,14 @@ run_health(struct status_request *request, struct px_err *err)
 	request->status = px_err_exit_status(PX_ABSENT);
 	if (last_status == px_err_exit_status(PX_DENIED) || last_status == px_err_exit_status(PX_CONFIG)) {
 		printf("not well: ");
-		screen_print(stats.runs[0].reason);
+		screen_print(has_url(request) ? stats.runs[0].reason : NO_URL);
 	} else if (stats.facts.quarantined > 0) {
 		printf("not well: %" PRId64 " %s quarantined, see px-status list --state quarantined\n",
 		    stats.facts.quarantined, px_text_plural(stats.facts.quarantined, "item is", "items are"));
 	} else if (age_ms > request->max_age_ms) {
-		printf("not well: %" PRId64 " %s pending, the oldest for %" PRId64 " s\n", stats.facts.pending,
-		    px_text_plural(stats.facts.pending, "item is", "items are"), age_ms / PX_MS_PER_S);
+		printf("not well: %" PRId64 " %s pending, the oldest for %" PRId64 " s%s\n", stats.facts.pending,
+		    px_text_plural(stats.facts.pending, "item is", "items are"), age_ms / PX_MS_PER_S,
+		    has_url(request) ? "" : "; " NO_URL);
 	} else {
 		printf("well: %" PRId64 " %s pending, %" PRId64 " acknowledged\n", stats.facts.pending,
 		    px_text_plural(stats.facts.pending, "item", "items"), stats.facts.acknowledged);

@@ -87,6 +87,27 @@ def test_health_after_a_try(enrolled, upstream, reply, status, well):
     one_line(enrolled.status("health").ended(0))
 
 
+def test_health_without_a_url(enrolled, upstream):
+    """Nothing is tried, so that what the last try met is no reason any more; and what waits for too long waits for a URL."""
+    def runs():
+        return enrolled.status("stats").ended(0).out.partition("last runs")[2].count("\n")
+
+    enrolled.configure(snapshot={"enabled": "no"}, upstream={})
+    enrolled.record(1)
+    enrolled.flush().ended(CONFIG)
+    assert one_line(enrolled.status("health").ended(0)).startswith("well") and runs() == 0
+    time.sleep(1.1)
+    assert "no URL to send to yet" in one_line(enrolled.status("health", "--max-age", "1s").ended(1))
+    upstream.script(default={"status": 404})
+    enrolled.configure(upstream)
+    enrolled.flush().ended(CONFIG)
+    assert "404" in one_line(enrolled.status("health").ended(1)) and runs() == 2
+    enrolled.configure(snapshot={"enabled": "no"}, upstream={})
+    enrolled.flush("--now").ended(CONFIG)
+    line = one_line(enrolled.status("health").ended(1))
+    assert "no URL to send to yet" in line and "404" not in line and runs() == 2
+
+
 def test_health_after_a_secret_that_could_not_be_read(enrolled, upstream):
     enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": enrolled.file("token", "t\n", 0o644)})
     enrolled.record(1)
