@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests. The programs are those of the folder PX_BUILD, build/gcc unless given."""
+import http.server
 import importlib.util
 import os
 import pathlib
 import shutil
 import tempfile
+import threading
 
 import pytest
 
@@ -146,3 +148,27 @@ def start_monit(device):
     yield start
     for monit in started:
         monit.stop()
+
+
+@pytest.fixture
+def collector():
+    """Answers what ${answer} says; keeps the bodies of its requests."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            answer = server.answer      # before a test knows of the body, and may say another
+            server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode("utf-8", "replace"))
+            self.send_response(answer)
+            if answer == 302:
+                self.send_header("Location", "http://127.0.0.1:9/login")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.bodies, server.answer = [], 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -162,6 +162,18 @@ def test_the_keys_of_the_example_are_ours():
             assert (section, setting[1]) in known, line
 
 
+def test_what_the_readme_says_of_others_is_seen_or_linked():
+    """Beside each program that it compares with stands the test that shows it, or the page that says it."""
+    part = re.search(r"^## What is different from .*?\n(.*?)^What an event costs", (ROOT / "README.md").read_text(), re.M | re.S)[1]
+    seen, told = part.split("what their own documents say:")
+    items = re.findall(r"^- \*\*(.*?)\*\*(.*?)(?=^- |^\S|\Z)", seen, re.M | re.S)
+    assert len(items) == 3
+    assert [name for name, text in items if not re.search(r"`test/e2e/\w+\.py`|The same file", text)] == []
+    items = re.findall(r"^- \*\*(.*?)\*\*(.*?)(?=^- |^\S|\Z)", told, re.M | re.S)
+    assert [name for name, text in items] == ["Telegraf", "Fluent Bit"]
+    assert [name for name, text in items if not re.search(r"\]\(https://[^)]+\)", text)] == []
+
+
 def test_every_path_in_the_readme_exists():
     text = (ROOT / "README.md").read_text()
     paths = set(re.findall(r"\]\(([^)#:]+)\)", text))

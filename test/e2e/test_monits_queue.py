@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
 """What README says of Monit's own queue for M/Monit, seen with real Monit; and that px-status does otherwise."""
-import http.server
-import threading
-
 import pytest
 
 from harness import EVENT
@@ -13,29 +10,6 @@ set mmonit http://u:p@127.0.0.1:%d/collector
 check file watched with path %s
   if changed checksum then %s
 """
-
-
-@pytest.fixture
-def collector():
-    """Answers what ${answer} says; keeps the bodies of its requests."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode("utf-8", "replace"))
-            self.send_response(server.answer)
-            if server.answer == 302:
-                self.send_header("Location", "http://127.0.0.1:9/login")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.bodies, server.answer = [], 200
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def change(device, monit, watched, said):
