@@ -240,7 +240,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
     batch(snapshots=put(0, "services", 1, "failures", ["x"])),
     batch(snapshots=put(0, "services", 0, "failures", [])),
     batch(snapshots=put(0, "services", 0, "failures", "x")),
-    batch(snapshots=put(0, "services", 0, "type", "host")),
+    batch(snapshots=put(0, "services", 0, "type", "Remote Host")),
     batch(snapshots=put(0, "services", 0, "values", "status", "OK")),
     batch(snapshots=put(0, "services", 0, "values", "Memory", 1)),
     batch(snapshots=put(0, "services", 0, "values", "memory usage", 1)),
@@ -276,6 +276,7 @@ def test_what_belongs_together(document):
     batch(snapshots=lambda stats: stats[0]["monit"].pop("version")),
     batch(snapshots=put(0, "services", [])),
     batch(snapshots=put(0, "services", 0, "values", {})),
+    batch(snapshots=put(0, "services", 0, "type", "service_of_tomorrow")),
     batch(snapshots=put(0, "services", 0, "values", "memory", [{"bytes": 1}, None])),
     batch(snapshots=put(0, "services", 0, "values", "last_output", ["7", None])),
 ], ids=lambda document: "")
@@ -300,6 +301,16 @@ def test_real_monits_reach_upstream(enrolled, upstream, posted):
         enrolled.flush("--now").ended(0)
     snapshots = [snapshot for request in posted for snapshot in request.body["stats"]]
     assert len(snapshots) == len(texts) == len(SNAPSHOTS) and all(snapshot["monit"]["reachable"] for snapshot in snapshots)
+
+
+def test_a_type_that_nobody_knows_reaches_upstream(enrolled, upstream, posted):
+    """The body is looked at when the test is over."""
+    text = "Monit 7.0 uptime: 3m\n\nOther Thing 'x'\n  status                       OK\n  cpu                          1.0%\n\n"
+    monit = enrolled.monit_that_prints(text.encode(), "monit-7")
+    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": monit})
+    enrolled.flush("--now").ended(0)
+    services = [service for request in posted for item in request.body["stats"] for service in item["services"]]
+    assert services == [{"type": "other_thing", "name": "x", "state": "ok", "status": "OK", "values": {"cpu": {"percent": 1.0}}}]
 
 
 def events_of_monit():
