@@ -14,8 +14,8 @@ JOURNAL_WRITER = next((path for path in ("/usr/lib/systemd/systemd-journal-remot
 BOOT = "d0e6cbd6dfbd4a7d8dbed7ab1d1b4ecb"
 
 
-def log_line(text):
-    return "Nov 22 14:55:47 vm %s\n" % text
+def log_line(text, head="Nov 22 14:55:47 vm"):
+    return "%s %s\n" % (head, text)
 
 
 def append(path, text):
@@ -23,6 +23,9 @@ def append(path, text):
         log.write(text if isinstance(text, bytes) else text.encode())
 
 
+# As rsyslog, syslog-ng, and busybox without and with -S write them; busybox has the facility of whoever logs.
+@pytest.mark.parametrize("head", ["Nov  2 14:55:47 vm", "2026-11-22T14:55:47.123456+01:00 vm", "Nov 22 14:55:47 vm local0.err",
+                                  "Nov 22 14:55:47"], ids=["traditional", "iso", "busybox", "busybox-S"])
 @pytest.mark.parametrize("kind, lines, others", [
     ("kernel", ["kernel: EXT4-fs error (device sda1): bad", "kernel: [  12.3] Buffer I/O error on dev sdb",
                 "vmunix: [  12.3] Out of memory: Killed process 7 (x)"],
@@ -33,14 +36,14 @@ def append(path, text):
       "systemd[1]: Failed to start px-status-flush.service - Send.", "systemd[1]: monit.service: Failed with result 'exit-code'.",
       "systemd[1]: Failed to start Send Monit's alerts and status to Central Management.", "ignored[7]: error"])],
     ids=["kernel", "services"])
-def test_lines_that_count(checks, kind, lines, others):
-    log = checks.file("var/log/messages", log_line("kernel: EXT4-fs error before") + log_line("app: error before"))
+def test_lines_that_count(checks, kind, lines, others, head):
+    log = checks.file("var/log/messages", log_line("kernel: EXT4-fs error before", head) + log_line("app: error before", head))
     checks.run("log-errors", "-i", "ignored.7", kind).ended(0)
     for line in others:
-        append(log, log_line(line))
+        append(log, log_line(line, head))
         assert "no new errors" in checks.run("log-errors", "-i", "ignored.7", kind).ended(0).out, line
     for line in lines:
-        append(log, log_line(line))
+        append(log, log_line(line, head))
         assert "1 new errors" in checks.run("log-errors", "-i", "ignored.7", kind).ended(1).out, line
         checks.run("log-errors", kind).ended(1)
         checks.run("log-errors", kind).ended(0)
