@@ -152,6 +152,8 @@ static const struct row form_rows[] = {
 
 	{ "x", "16294764 [97.1%]", "{\"value\":16294764,\"percent\":97.1}" },
 	{ "x", "1475 [0.1% of 2466177 limit]", "{\"value\":1475,\"percent\":0.1,\"limit\":2466177}" },
+	/* What systemd sets where there is to be no limit: more digits than a number has. */
+	{ "x", "969 [0.0% of 9223372036854775807 limit]", "\"969 [0.0% of 9223372036854775807 limit]\"" },
 
 	{ "x", "252.0 GB (of which 62.0% is reserved for root user)", "{\"bytes\":270582939648,\"reserved_percent\":62}" },
 	{ "x", "[2.39] [2.78] [1.75]", "[2.39,2.78,1.75]" },
