@@ -9,6 +9,7 @@
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 #define LABEL_COLUMN 2		/* a line of a service is indented by so many blanks */
 #define STATUS_LINE_LEN (sizeof("  status") - 1)
+#define MERGED_STATUS "  status  "
 #define QUOTE_MAX 120		/* bytes of an unknown text in an error */
 #define FIRST_CAPACITY 16
 
@@ -228,6 +229,30 @@ read_service_line(struct px_slice line, struct px_monit_service *service)
 	return true;
 }
 
+/*
+ * Monit's own command drops what stands from a line-drawing character (U+250C, U+2514, U+251C) to the start of the next
+ * line. Of a name that holds one only a start is left, and what follows on the line is the service's ${status} line.
+ */
+static bool
+read_merged_line(struct px_slice line, struct px_monit_service *service, struct px_slice *status)
+{
+	static const char before_name[] = " '";
+	const char *name = memmem(line.ptr, line.len, before_name, sizeof(before_name) - 1);
+	struct px_slice type = { line.ptr, name != NULL ? (size_t)(name - line.ptr) : 0 };
+	struct px_slice rest;
+	const char *at;
+
+	if (!is_known_type(type))
+		return false;
+	rest = behind(line, type.len + sizeof(before_name) - 1);
+	at = memmem(rest.ptr, rest.len, MERGED_STATUS, sizeof(MERGED_STATUS) - 1);
+	if (at == NULL)
+		return false;
+	*service = (struct px_monit_service){ .type = type, .name = { rest.ptr, (size_t)(at - rest.ptr) } };
+	*status = behind(rest, service->name.len);
+	return true;
+}
+
 /* Room for one more of ${count} elements of ${size} bytes: the array, moved perhaps, or NULL. */
 static void *
 grow(void *array, size_t count, size_t *capacity, size_t size)
@@ -372,6 +397,7 @@ take_line(struct reader *reader, struct px_slice line)
 {
 	struct px_monit_service maybe = reader->maybe;
 	struct px_monit_service service;
+	struct px_slice status;
 	size_t blanks;
 	int rc = 0;
 
@@ -383,6 +409,8 @@ take_line(struct reader *reader, struct px_slice line)
 	blanks = count_blanks(line, 0);
 	if (!is_stray_output(reader) && read_service_line(line, &service))
 		rc = take_service(reader, &service);
+	else if (!is_stray_output(reader) && read_merged_line(line, &service, &status))
+		rc = add_service(reader, service) == -1 ? -1 : add_line(reader, status, LABEL_COLUMN);
 	else if (reader->out->service_count == 0)
 		(void)(reader->out->has_header || read_header(reader->out, line));
 	else if (reader->value_column > 0 && blanks >= reader->value_column)

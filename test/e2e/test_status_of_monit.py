@@ -118,3 +118,18 @@ def test_the_status_by_the_socket(device, upstream, monit):
     assert services["silent"]["values"]["last_output"] is None
     assert services["root"]["values"]["space_total"]["bytes"] > 0
     assert "\x1b" not in json.dumps(snapshot, ensure_ascii=False) and "u001b" not in json.dumps(snapshot)
+
+
+def test_names_that_monits_command_cuts(device, upstream, start_monit):
+    """It joins the rest of their line and the next: they are services all the same, and nothing of them goes to another one."""
+    names = ["first", "one \u2514 two", "\u251c", "last"]
+    control = "".join('check file "%s" with path /etc/passwd\n' % name for name in names)
+    monit = start_monit("check system lab\n" + control)
+    monit.wait_until(lambda: monit.said().count("size  ") == len(names), "the size of every file")
+    said = {}
+    for source, settings in (("command", {"command": monit.command}), ("socket", {
+            "socket": monit.socket, "user": monit.USER, "password_file": device.file("password", monit.PASSWORD + "\n")})):
+        services = [one for one in taken(device, upstream, source=source, **settings)["services"] if one["type"] == "file"]
+        assert all(one["state"] == "ok" and one["values"]["monitoring_status"] == "Monitored" for one in services), services
+        said[source] = [one["name"] for one in services]
+    assert said == {"socket": names, "command": ["first", "one ", "", "last"]}
