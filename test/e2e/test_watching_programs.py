@@ -128,6 +128,13 @@ def packages(**versions):
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no dpkg here")
 
 
+def test_each_snapshot_has_the_versions():
+    """Monit shows the output of a program that it does not run in each cycle only sometimes."""
+    block = re.search(r"^check program px_software .*?(?=^#|^check|\Z)", (ROOT / "share/monitrc.d/software").read_text(),
+                      re.MULTILINE | re.DOTALL)[0]
+    assert not re.search(r"^ *every ", block, re.MULTILINE)
+
+
 @needs_dpkg
 def test_software(watch):
     """Packages change while Monit runs, again at once, and while it is stopped; a reboot is required and then done."""
