@@ -11,6 +11,7 @@ import time
 import pytest
 
 from harness import (CONFIG, DEFAULT_SPOOL, FLUSH, LATER, RFC3339, STORAGE, USAGE, UUID, UUID_V7, exactly_once)
+from terminal import on_terminal
 from upstream import Upstream
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
@@ -640,22 +641,7 @@ def test_progress_on_a_terminal(enrolled, upstream):
     enrolled.configure(upstream, batch={"max_items": 1})
     upstream.script(*[{"delay_s": 0.5}] * 4)
     enrolled.record(4)
-    try:
-        leader, follower = os.openpty()
-    except OSError:
-        pytest.skip("no pseudo terminal to be had")
-    process = subprocess.Popen([FLUSH, "-c", enrolled.config, "-s", enrolled.spool, "--now"], env=enrolled.environment(),
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower)
-    os.close(follower)
-    said = b""
-    while True:
-        try:
-            piece = os.read(leader, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        said += piece
-    os.close(leader)
-    assert process.wait(5) == 0
-    assert re.search(rb"\r[123] of 4 sent, \d+/s, \d+s left +\r", said), said
+    status, said = on_terminal([FLUSH, "-c", enrolled.config, "-s", enrolled.spool, "--now"], enrolled.environment(),
+                               stdout=subprocess.DEVNULL)
+    assert status == 0
+    assert re.search(r"\r[123] of 4 sent, \d+/s, \d+s left +\r", said), said

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The terminal session of README is one: its commands are typed, and what comes has the shape that README shows."""
-import fcntl
 import os
 import re
 import sqlite3
-import struct
-import subprocess
-import termios
 
 import pytest
 
 from harness import PROGRAMS, ROOT, UUID
+from terminal import on_terminal
 
 
 def session_of_readme():
@@ -28,24 +25,7 @@ def typed(enrolled):
                                    "TERM": "dumb"})
 
     def type(command):
-        try:
-            leader, follower = os.openpty()
-        except OSError:
-            pytest.skip("no pseudo terminal to be had")
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        with subprocess.Popen(["/bin/sh", "-c", command], env=env, stdin=subprocess.DEVNULL, stdout=follower, stderr=follower):
-            os.close(follower)
-            said = b""
-            while True:
-                try:
-                    piece = os.read(leader, 4096)
-                except OSError:     # EIO: the other side is closed
-                    break
-                if not piece:
-                    break
-                said += piece
-        os.close(leader)
-        return said.decode().replace("\r\n", "\n")
+        return on_terminal(["/bin/sh", "-c", command], env)[1].replace("\r\n", "\n")
 
     return type
 

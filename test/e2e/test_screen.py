@@ -1,45 +1,23 @@
 # SPDX-License-Identifier: MIT
 """What a person sees on a terminal: within its lines, in colours only where they are wanted."""
-import fcntl
-import os
 import re
 import sqlite3
-import struct
-import subprocess
-import termios
 import time
 
 import pytest
 
 from harness import CONFIG, DENIED, EVENT, FLUSH, LATER, STATUS, USAGE
+from terminal import on_terminal
 
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 @pytest.fixture
-def on_terminal(device):
+def on_screen(device):
     """A function that runs px-status, or another program, on a pseudo terminal of so many columns; what it shows, line by line."""
     def run(*args, program=STATUS, columns=80, **env):
-        try:
-            leader, follower = os.openpty()
-        except OSError:
-            pytest.skip("no pseudo terminal to be had")
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        process = subprocess.Popen([program, "-c", device.config, *args], env=device.environment(env={"TERM": "xterm", **env}),
-                                   stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
-        os.close(follower)
-        said = b""
-        while True:
-            try:
-                piece = os.read(leader, 4096)
-            except OSError:     # EIO: the other side is closed
-                break
-            if not piece:
-                break
-            said += piece
-        os.close(leader)
-        process.wait(20)
-        return said.decode().replace("\r\n", "\n").splitlines()
+        words = [program, "-c", device.config, *args]
+        return on_terminal(words, device.environment(env={"TERM": "xterm", **env}), columns)[1].splitlines()
     return run
 
 
@@ -80,22 +58,22 @@ def width(line):
 
 @pytest.mark.parametrize("command", ["stats", "list"])
 @pytest.mark.parametrize("columns", [80, 60])
-def test_no_line_is_longer_than_the_terminal(full, on_terminal, command, columns):
+def test_no_line_is_longer_than_the_terminal(full, on_screen, command, columns):
     """Nor than 80, which what stands in columns needs."""
     for _ in range(2):
-        lines = on_terminal(command, columns=columns)
+        lines = on_screen(command, columns=columns)
         assert len(lines) > 4 and [line for line in lines if width(line) > 80] == []
         enlarge(full)
 
 
-def test_a_long_name_of_a_spool_goes_on_in_the_next_line(device, on_terminal):
+def test_a_long_name_of_a_spool_goes_on_in_the_next_line(device, on_screen):
     path = "/nowhere/" + "x" * 100
-    lines = on_terminal("-s", path, "stats")
+    lines = on_screen("-s", path, "stats")
     assert max(map(width, lines)) <= 80 and path in "".join(line[17:] for line in lines[:2])
 
 
-def test_stats_at_a_glance(full, on_terminal):
-    lines = on_terminal("stats", NO_COLOR="1")
+def test_stats_at_a_glance(full, on_screen):
+    lines = on_screen("stats", NO_COLOR="1")
     text = "\n".join(lines)
     ages = {match[1]: (int(match[2]), len(match[3] or "")) for match in
             re.finditer(r"^(under 5 minutes|under 1 hour|under 1 day|1 day and more) +(\d+)(?:  (#+))?$", text, re.MULTILINE)}
@@ -107,12 +85,12 @@ def test_stats_at_a_glance(full, on_terminal):
     assert "404" in runs[0] and "503" in runs[1]
 
 
-def test_bars_compare(device, on_terminal):
+def test_bars_compare(device, on_screen):
     device.record(4)
     with sqlite3.connect(device.spool) as spool:
         spool.execute("UPDATE item SET time_ms = time_ms - 600000 WHERE key = (SELECT min(key) FROM item)")
     spool.close()
-    lines = on_terminal("stats")
+    lines = on_screen("stats")
     assert [line.count("#") for line in lines if line.startswith("under 5 minutes")] == [40]
     assert [line.count("#") for line in lines if line.startswith("under 1 hour")] == [13]
     assert [line.count("#") for line in lines if line.startswith("under 1 day")] == [0]
@@ -125,9 +103,9 @@ def test_elsewhere_each_run_has_its_line_and_no_reason_is_cut(full):
     assert "no " * 119 in out
 
 
-def test_a_narrow_list_names_items_by_seq(full, on_terminal):
+def test_a_narrow_list_names_items_by_seq(full, on_screen):
     ids = [item["id"] for item in full.list()]
-    narrow, wide = ("\n".join(on_terminal("list", columns=columns)) for columns in (80, 200))
+    narrow, wide = ("\n".join(on_screen("list", columns=columns)) for columns in (80, 200))
     assert not any(one in narrow for one in ids) and all(one in wide for one in ids)
     assert re.search(r"^ +5  event ", narrow, re.MULTILINE)
     assert narrow.count("no") >= 120, "a reason is shown whole"
@@ -138,11 +116,11 @@ def test_a_narrow_list_names_items_by_seq(full, on_terminal):
     ({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": "0"}, False), ({"TERM": "dumb"}, False),
     ({"TERM": ""}, False), ({"TERM": None}, False),
 ], ids=str)
-def test_colours(full, on_terminal, args, env, colours):
-    lines = on_terminal(*args, program=FLUSH if args == ("--check",) else STATUS, **env)
+def test_colours(full, on_screen, args, env, colours):
+    lines = on_screen(*args, program=FLUSH if args == ("--check",) else STATUS, **env)
     assert lines and any(COLOUR.search(line) for line in lines) == colours
     assert [line for line in lines if re.search("\x1b\\[0m[^\x1b]*\x1b\\[0m|^[^\x1b]*\x1b\\[0m", line)] == [], "each ends one that began"
-    plain = on_terminal(*args, program=FLUSH if args == ("--check",) else STATUS, NO_COLOR="1")
+    plain = on_screen(*args, program=FLUSH if args == ("--check",) else STATUS, NO_COLOR="1")
     if args != ("--check",):
         assert [COLOUR.sub("", line) for line in lines] == plain, "nothing is told by colour alone"
 
@@ -153,42 +131,42 @@ def test_what_is_no_terminal_has_no_colours(full, args):
 
 
 @pytest.mark.parametrize("args", [("list", "--json"), ("stats", "--json"), ("stats", "--prometheus"), ("export",)], ids=str)
-def test_output_for_programs_is_the_same_on_a_terminal(full, on_terminal, args):
+def test_output_for_programs_is_the_same_on_a_terminal(full, on_screen, args):
     seconds = re.compile(r"(oldest_pending_seconds\S* ?)\d+")
-    shown = "\n".join(on_terminal(*args, columns=40)) + "\n"
+    shown = "\n".join(on_screen(*args, columns=40)) + "\n"
     assert seconds.sub(r"\1", shown) == seconds.sub(r"\1", full.status(*args).ended(0).out)
 
 
-def test_times_are_local(device, on_terminal):
+def test_times_are_local(device, on_screen):
     device.record(1)
-    utc, local = (on_terminal("list", TZ=zone)[1].split()[3:5] for zone in ("UTC", "UTC-5:30"))
+    utc, local = (on_screen("list", TZ=zone)[1].split()[3:5] for zone in ("UTC", "UTC-5:30"))
     assert [*map(int, local[1].split(":")[1:2])] != [*map(int, utc[1].split(":")[1:2])]
 
 
 # -- what to do next
 
 @pytest.mark.parametrize("reply, status", [({"status": 401}, DENIED), ({"status": 404}, CONFIG), ({"status": 503}, LATER)], ids=str)
-def test_a_failure_names_the_next_step(enrolled, upstream, on_terminal, reply, status):
+def test_a_failure_names_the_next_step(enrolled, upstream, on_screen, reply, status):
     enrolled.record(1)
     upstream.script(default=reply)
-    lines = on_terminal("--now", program=FLUSH)
+    lines = on_screen("--now", program=FLUSH)
     assert str(reply["status"]) in lines[-2] and "px-status-flush --check" in lines[-1]
     assert "--check" not in enrolled.flush("--now").ended(status).err, "a log has its facts and no more"
-    lines = on_terminal("--check", program=FLUSH)
+    lines = on_screen("--check", program=FLUSH)
     assert "failed" in lines[-2] and "look at" in lines[-1]
 
 
 @pytest.mark.parametrize("program, args", [(STATUS, ["list"]), (EVENT, ["cpu"]), (FLUSH, ["--now"])], ids=lambda value: getattr(value, "name", ""))
-def test_a_mistake_in_the_configuration_names_the_next_step(device, on_terminal, program, args):
+def test_a_mistake_in_the_configuration_names_the_next_step(device, on_screen, program, args):
     device.write_config("[nonsense]\n")
-    lines = on_terminal(*args, program=program)
+    lines = on_screen(*args, program=program)
     assert "nonsense" in lines[0] and "px-status-flush --check" in lines[-1]
-    lines = on_terminal("--check", program=FLUSH)
+    lines = on_screen("--check", program=FLUSH)
     assert "nonsense" in lines[0] and "px-status.conf(5)" in lines[1]
 
 
-def test_a_usage_error_names_help(on_terminal):
-    lines = on_terminal("frobnicate")
+def test_a_usage_error_names_help(on_screen):
+    lines = on_screen("frobnicate")
     assert len(lines) == 1 and "--help" in lines[0]
 
 
@@ -200,13 +178,13 @@ def test_a_bad_option_names_help(device, program, args):
     assert len(said) == 2 and args[0].split("=")[0] in said[0] and "%s --help" % program.name in said[1]
 
 
-def test_what_may_not_be_read_names_root(device, plain_user, on_terminal):
+def test_what_may_not_be_read_names_root(device, plain_user, on_screen):
     device.config.chmod(0)
-    assert "Permission denied" in on_terminal("list")[0]
-    assert "root" in on_terminal("--check", program=FLUSH)[1]
+    assert "Permission denied" in on_screen("list")[0]
+    assert "root" in on_screen("--check", program=FLUSH)[1]
     device.config.chmod(0o600)
     device.record(1)
     device.spool_folder.chmod(0o500)
-    text = "\n".join(on_terminal("--check", program=FLUSH))
+    text = "\n".join(on_screen("--check", program=FLUSH))
     device.spool_folder.chmod(0o700)
     assert "start this as root" in text
