@@ -12,8 +12,8 @@
 enum screen_style { SCREEN_PLAIN, SCREEN_GOOD, SCREEN_BAD, SCREEN_HEADING };
 
 /*
- * What switches the terminal to ${style}, and back from it; "" for SCREEN_PLAIN, on one without colours (TERM is dumb or not set), when NO_COLOR is set and not
- * empty (https://no-color.org), and where stdout is no terminal.
+ * What switches the terminal to ${style}, and back from it; "" for SCREEN_PLAIN, on one without colours (TERM is dumb
+ * or not set), when NO_COLOR is set and not empty (https://no-color.org), and where stdout is no terminal.
  */
 const char *screen_style(enum screen_style style);
 const char *screen_style_end(enum screen_style style);

@@ -69,7 +69,10 @@ is_null_device(const struct stat *st)
 	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
 }
 
-/* A regular file, or /dev/null, of at most CONFIG_FILE_MAX bytes, without ever waiting. -1 with PX_ABSENT when there is none, else PX_CONFIG. */
+/*
+ * A regular file, or /dev/null, of at most CONFIG_FILE_MAX bytes, without ever waiting. -1 with PX_ABSENT when there is
+ * none, else PX_CONFIG.
+ */
 int
 px_config_read_file(const char *path, struct px_buf *out, struct px_err *err)
 {

@@ -16,7 +16,10 @@
 
 /* How upstream is reached. */
 struct px_upstream {
-	/* Posts one body, compressed or not; whatever comes back is in ${reply}. -1 only when no reply of any kind could help. */
+	/*
+	 * Posts one body, compressed or not; whatever comes back is in ${reply}. -1 only when no reply of any kind
+	 * could help.
+	 */
 	int (*post)(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err);
 	/* Fetches new credentials. Returns 0 when there are other ones than before, -1 otherwise. NULL: there are none. */
 	int (*renew_token)(void *arg, struct px_err *err);
@@ -51,8 +54,9 @@ struct px_delivery {
 
 /*
  * Delivers until nothing is left, something stops it, or ${run_limit_ms} are over, a batch at least. ${state} is the
- * spool's memory of earlier runs (batch size, an item that upstream fails on); it is changed and the caller stores it. Returns 0, or -1
- * with what stopped it: PX_LATER, PX_DENIED, PX_CONFIG, PX_STORAGE, PX_BUG. ${out} is filled in every case.
+ * spool's memory of earlier runs (batch size, an item that upstream fails on); it is changed and the caller stores it.
+ * Returns 0, or -1 with what stopped it: PX_LATER, PX_DENIED, PX_CONFIG, PX_STORAGE, PX_BUG. ${out} is filled in every
+ * case.
  */
 int px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, struct px_delivery *out, struct px_err *err)
     PX_MUST_CHECK;

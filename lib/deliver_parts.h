@@ -49,8 +49,8 @@ struct deliver_reply {
 int deliver_begin_batch(struct deliver_run *run, struct px_batch *batch, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Ends and posts the ${batch} that was begun; ${out} is what came back and what it means, empty at first, cleared by the caller in every case. -1 when
- * no reply of any kind could help.
+ * Ends and posts the ${batch} that was begun; ${out} is what came back and what it means, empty at first, cleared by
+ * the caller in every case. -1 when no reply of any kind could help.
  */
 int deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
     PX_MUST_CHECK;
@@ -95,7 +95,10 @@ int deliver_stuck_failed(struct deliver_run *run, struct px_err *err) PX_MUST_CH
 void deliver_stuck_went_well(struct deliver_run *run);
 void deliver_stuck_forget(struct deliver_run *run);
 
-/* How many items a batch that begins with item ${seq} may have for that: at most ${limit}, which is what it may have else. */
+/*
+ * How many items a batch that begins with item ${seq} may have for that: at most ${limit}, which is what it may have
+ * else.
+ */
 size_t deliver_stuck_limit(struct deliver_run *run, int64_t seq, size_t limit);
 
 #endif

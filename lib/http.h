@@ -45,15 +45,17 @@ void px_http_close(struct px_http *http);
 int px_http_set_token(struct px_http *http, const char *token, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Posts ${body} as application/json, told to be compressed where it ${is_gzip}. Whatever comes back is in ${reply}, status 0 when nothing whole did; the caller frees
- * its body. -1 with PX_CONFIG when certificate, key or CA file are of no use, PX_BUG for want of memory.
+ * Posts ${body} as application/json, told to be compressed where it ${is_gzip}. Whatever comes back is in ${reply},
+ * status 0 when nothing whole did; the caller frees its body. -1 with PX_CONFIG when certificate, key or CA file are of
+ * no use, PX_BUG for want of memory.
  */
 int px_http_post(struct px_http *http, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err)
     PX_MUST_CHECK;
 
 /*
- * Gets the URL, appending at most ${out}'s limit. -1 with what was asked and why: PX_ABSENT when it could not be connected to,
- * PX_DENIED for status 401 and 403, else PX_LATER (time-out, another status than 200, half an answer, more than the limit).
+ * Gets the URL, appending at most ${out}'s limit. -1 with what was asked and why: PX_ABSENT when it could not be
+ * connected to, PX_DENIED for status 401 and 403, else PX_LATER (time-out, another status than 200, half an answer,
+ * more than the limit).
  */
 int px_http_get(struct px_http *http, struct px_buf *out, struct px_err *err) PX_MUST_CHECK;
 

@@ -27,7 +27,8 @@ struct px_record_job {
 
 /*
  * Stores ${item}, an event with its document's body; ${document} is the whole of it without seq. The log says why it is
- * not in the spool. Where it is in the spool or in overflow, the mark is left that it was recorded. -1 with PX_STORAGE when it is in syslog at most; ${where} is set in every case.
+ * not in the spool. Where it is in the spool or in overflow, the mark is left that it was recorded. -1 with PX_STORAGE
+ * when it is in syslog at most; ${where} is set in every case.
  */
 int px_record(const struct px_record_job *job, struct px_item *item, struct px_slice document, enum px_stored *where,
     struct px_err *err) PX_MUST_CHECK;

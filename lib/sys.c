@@ -303,7 +303,10 @@ follow_link(struct walk *walk, const char *link, struct px_err *err)
 	return 0;
 }
 
-/* Root's or ${owner}'s, and no one else may write: a link can't be written, and in a sticky folder nobody touches what is root's. */
+/*
+ * Root's or ${owner}'s, and no one else may write: a link can't be written, and in a sticky folder nobody touches what
+ * is root's.
+ */
 static int
 check_owner_only(const char *path, const struct stat *st, uid_t owner, struct px_err *err)
 {

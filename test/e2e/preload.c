@@ -5,9 +5,9 @@
  *
  * Clocks: PX_TEST_WALL_S and PX_TEST_BOOT_S are added to CLOCK_REALTIME and CLOCK_BOOTTIME, as if so much time had passed;
  * PX_TEST_BOOT_ID names a file in the place of the kernel's boot_id, as if it were another boot. PX_TEST_LATER names a file
- * that has a byte for each second by which CLOCK_BOOTTIME went on, so that a test lets time pass under a program. Each sleep until a
- * moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept: all clocks go on at once.
- * So they do for each short pause when PX_TEST_PAUSES is set.
+ * that has a byte for each second by which CLOCK_BOOTTIME went on, so that a test lets time pass under a program. Each
+ * sleep until a moment, if PX_TEST_SLEEPS names a file, is noted there in milliseconds and not slept: all clocks go on
+ * at once. So they do for each short pause when PX_TEST_PAUSES is set.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
