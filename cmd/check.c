@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -23,6 +24,7 @@
 #define SPOOL_WAIT_MS 10000
 #define STATUS_MAX (8 << 20)
 #define NAME_SHOWN 64
+#define LITTLE_ROOM (1 << 20)	/* bytes: what the smallest spool may take */
 
 struct checking {
 	const char *config_file;
@@ -31,6 +33,7 @@ struct checking {
 	struct px_device device;
 	struct link link;
 	bool has_link;
+	bool has_folder;	/* of the spool, to look into */
 	struct px_spool *spool;
 	struct report report;
 };
@@ -76,6 +79,16 @@ check_configuration(struct checking *checking)
 	return 0;
 }
 
+static void
+name_user(uid_t uid, char name[NAME_SHOWN])
+{
+	const struct passwd *user = getpwuid(uid);
+
+	(void)snprintf(name, NAME_SHOWN, "uid %ju", (uintmax_t)uid);
+	if (user != NULL)
+		(void)snprintf(name, NAME_SHOWN, "%s", user->pw_name);
+}
+
 /* No failure: a flush that root starts reads it before it takes the identity of the ${owner} of the spool's folder. */
 static void
 warn_of_file(const char *file, const struct stat *owner)
@@ -83,17 +96,12 @@ warn_of_file(const char *file, const struct stat *owner)
 	const struct passwd *user = getpwuid(owner->st_uid);
 	const struct group *group = getgrgid(user != NULL ? user->pw_gid : owner->st_gid);
 	char name[NAME_SHOWN];
-	char text[2 * PX_ERR_MAX];
+	char advice[PX_ERR_MAX];
 
-	(void)snprintf(name, sizeof(name), "uid %ju", (uintmax_t)owner->st_uid);
-	if (user != NULL)
-		(void)snprintf(name, sizeof(name), "%s", user->pw_name);
-	(void)snprintf(text, sizeof(text), "%s, who owns the spool's folder, cannot read '%s': only a flush that root starts can", name,
-	    file);
-	report_line("warning", "files", text);
-	(void)snprintf(text, sizeof(text), "where a unit runs it as %s: chgrp %s FILE && chmod g+r FILE, and let it through the "
+	name_user(owner->st_uid, name);
+	(void)snprintf(advice, sizeof(advice), "where a unit runs it as %s: chgrp %s FILE && chmod g+r FILE, and let it through the "
 	    "folders on the way", name, group != NULL ? group->gr_name : "GROUP");
-	report_more(text);
+	report_warning("files", advice, "%s, who owns the spool's folder, cannot read '%s': only a flush that root starts can", name, file);
 }
 
 /* Root reads everything. The units start the flush as who owns the spool's folder. How many files that user can't read. */
@@ -142,6 +150,37 @@ check_files(struct checking *checking)
 		report_ok("files", "secrets, certificates and commands are as they should be");
 }
 
+/* How many warnings there were. */
+static size_t
+warn_of_folder(const char *folder, const struct stat *found)
+{
+	struct statvfs room;
+	size_t warned = 0;
+
+	if ((found->st_mode & S_IWOTH) != 0) {
+		report_warning("spool folder", "chmod o-w FOLDER", "everybody may write in %s, and take the spool away", folder);
+		warned++;
+	}
+	if (statvfs(folder, &room) == 0 &&
+	    (room.f_bavail < LITTLE_ROOM / room.f_frsize || (room.f_files > 0 && room.f_favail == 0))) {
+		report_warning("spool folder", "make room there; what is spooled is delivered all the same", "the file system of %s is full, with %ju "
+		    "KiB and %ju inodes left: an event that finds no room is in syslog only", folder,
+		    (uintmax_t)room.f_bavail * room.f_frsize / 1024, (uintmax_t)room.f_favail);
+		warned++;
+	}
+	return warned;
+}
+
+static const char *
+advice_for_folder(int error)
+{
+	if (error == ENOENT)
+		return "make it: install -d -m 700 -o px-status -g px-status FOLDER";
+	if (error == EROFS)
+		return "see why its file system is read-only, most often after errors of the disk, and mount it for writing";
+	return "start this as root, which takes the identity of the folder's owner, or give it to the user who runs px-status-flush";
+}
+
 static void
 check_folder(struct checking *checking)
 {
@@ -152,17 +191,22 @@ check_folder(struct checking *checking)
 	bool changed;
 
 	if (px_sys_folder_of(path, folder, sizeof(folder), &err) == -1 || px_sys_become_owner(folder, &changed, &err) == -1) {
-		report_failed(&checking->report, "spool folder", &err, "make it: install -d -m 700 -o px-status -g px-status FOLDER");
+		report_failed(&checking->report, "spool folder", &err, advice_for_folder(ENOENT));
 		return;
 	}
+	checking->has_folder = access(folder, X_OK) == 0;
 	if (stat(folder, &st) == -1 || access(folder, R_OK | W_OK | X_OK) == -1) {
-		(void)px_err_set(&err, PX_STORAGE, "cannot write in the folder '%s' as uid %ju", folder, (uintmax_t)geteuid());
-		report_failed(&checking->report, "spool folder", &err, "start this as root, which takes the identity of the folder's "
-		    "owner, or make it and give it to the user who runs px-status-flush");
+		int error = errno;
+
+		(void)px_err_set_errno(&err, PX_STORAGE, error, "cannot write in the folder '%s' as uid %ju", folder, (uintmax_t)geteuid());
+		report_failed(&checking->report, "spool folder", &err, advice_for_folder(error));
 		return;
 	}
+	if (warn_of_folder(folder, &st) > 0)
+		return;
 	if (st.st_uid == 0)
-		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status", folder);
+		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status, as whom the units run",
+		    folder);
 	else
 		report_ok("spool folder", "%s, used as uid %ju", folder, (uintmax_t)geteuid());
 }
@@ -290,8 +334,13 @@ check_everything(const char *config_file, const char *spool)
 	/* As who starts this: Monit's control files are root's to read. */
 	control_check(&checking.report, checking.config.snapshot.command);
 	check_folder(&checking);
-	check_spool(&checking);
-	check_overflow(&checking);
+	if (checking.has_folder) {
+		check_spool(&checking);
+		check_overflow(&checking);
+	} else {
+		report_line("failed", "spool", "not tried: see 'spool folder' above");
+		report_line("failed", "overflow", "not tried: see 'spool folder' above");
+	}
 	if (checking.has_link) {
 		check_monit(&checking);
 		check_upstream(&checking);

@@ -38,6 +38,19 @@ report_ok(const char *what, const char *format, ...)
 }
 
 void
+report_warning(const char *what, const char *advice, const char *format, ...)
+{
+	char text[TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	report_line("warning", what, text);
+	report_more(advice);
+}
+
+void
 report_failed(struct report *report, const char *what, const struct px_err *err, const char *advice)
 {
 	report_line("failed", what, err->text);

@@ -17,6 +17,9 @@ void report_more(const char *text);
 
 void report_ok(const char *what, const char *format, ...) PX_PRINTF(2, 3);
 
+/* What works and may be trouble all the same; ${advice} is what to do. */
+void report_warning(const char *what, const char *advice, const char *format, ...) PX_PRINTF(3, 4);
+
 /* ${advice} is what to do, "" where the error says it. */
 void report_failed(struct report *report, const char *what, const struct px_err *err, const char *advice);
 

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from harness import CONFIG, DENIED, LATER, STORAGE, mode_of
+from harness import CONFIG, DENIED, IS_ROOT, LATER, STORAGE, mode_of
+from room import Room
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nFile 'a'\n  status                       OK\n\n"
 
@@ -105,6 +106,71 @@ def test_files_that_are_not_there(checked, upstream):
     lines = lines_of(checked.flush("--check").ended(CONFIG))
     assert [lines[name] for name in ("files", "monit", "upstream")] == ["failed"] * 3
 
+
+# -- the spool's folder
+
+def test_a_folder_that_is_not_there(checked, upstream):
+    """Nothing is said of what is in it."""
+    checked.spool_folder.rmdir()
+    result = checked.flush("--check").ended(STORAGE)
+    lines = lines_of(result)
+    assert [lines[name] for name in ("spool folder", "spool", "overflow")] == ["failed"] * 3
+    assert (lines["monit"], lines["upstream"]) == ("ok", "ok")
+    assert "install -d" in result.out and "not made yet" not in result.out
+
+
+def test_a_folder_that_is_closed_to_who_runs(checked):
+    """As to a person who forgot sudo."""
+    checked.record(1)
+    if IS_ROOT:
+        pytest.skip("nothing is closed to root")
+    checked.spool_folder.chmod(0)
+    try:
+        result = checked.flush("--check").ended(STORAGE)
+    finally:
+        checked.spool_folder.chmod(0o700)
+    assert "Permission denied" in result.out and "start this as root" in result.out
+    assert lines_of(result)["overflow"] == "failed"
+
+
+def test_a_folder_that_everybody_may_write(checked):
+    checked.record(1)
+    checked.spool_folder.chmod(0o777)
+    result = checked.flush("--check").ended(0)
+    assert lines_of(result)["spool folder"] == "warning" and lines_of(result)["spool"] == "ok"
+    [command] = re.findall(r"chmod \S+ FOLDER", result.out)
+    subprocess.run(command.replace("FOLDER", str(checked.spool_folder)), shell=True, check=True)
+    assert lines_of(checked.flush("--check").ended(0))["spool folder"] == "ok"
+
+
+@pytest.fixture
+def room(preload, upstream):
+    """A device with a file system of its own, of 2 MiB, for the spool."""
+    made = Room(preload, "mode=755,size=2m")
+    made.configure(upstream)
+    yield made
+    made.close()
+
+
+def test_a_full_disk(room):
+    room.record(1)
+    assert lines_of(room.flush("--check").ended(0))["spool folder"] == "ok"
+    room.fill()
+    result = room.flush("--check").ended(0)
+    assert lines_of(result)["spool folder"] == "warning" and "full, with 0 KiB" in result.out and "make room" in result.out
+    room.unfill()
+    assert lines_of(room.flush("--check").ended(0))["spool folder"] == "ok"
+
+
+def test_a_disk_that_is_read_only(room):
+    room.record(1)
+    room.remount("ro")
+    result = room.flush("--check").ended(STORAGE)
+    assert lines_of(result)["spool folder"] == "failed" and lines_of(result)["spool"] == "ok"
+    assert "Read-only file system" in result.out and "mount it for writing" in result.out and "start this as root" not in result.out
+
+
+# -- secrets
 
 def with_token(device, upstream, mode):
     token = device.file("token", "secret\n", mode)
