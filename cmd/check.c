@@ -33,7 +33,8 @@ struct checking {
 	struct px_device device;
 	struct link link;
 	bool has_link;
-	bool has_folder;	/* of the spool, to look into */
+	char control_file[PATH_MAX];	/* Monit's; "" without one */
+	bool has_folder;		/* of the spool, to look into */
 	struct px_spool *spool;
 	struct report report;
 };
@@ -249,6 +250,26 @@ check_overflow(const struct checking *checking)
 		    folder, px_text_plural(count, "it", "them"));
 }
 
+/* A command that root ran has answered; where a unit starts the flush it would not. */
+static void
+report_monit(const struct checking *checking, const struct px_monit_status *status)
+{
+	char answer[PX_ERR_MAX];
+	char name[NAME_SHOWN];
+
+	(void)snprintf(answer, sizeof(answer), "version %.*s, %zu %s", (int)status->version.len, status->version.ptr,
+	    status->service_count, px_text_plural((int64_t)status->service_count, "service", "services"));
+	if (!checking->link.monit_by_command || checking->link.helper == NULL || checking->control_file[0] == '\0' ||
+	    access(checking->control_file, R_OK) == 0) {
+		report_ok("monit", "%s", answer);
+		return;
+	}
+	name_user(geteuid(), name);
+	report_warning("monit", "where a unit runs it, let Monit open a socket: " PX_PREFIX "/share/px-status/monitrc.d/httpd",
+	    "%s, by command; %s, who owns the spool's folder, cannot read '%s': only a flush that root starts can ask so", answer, name,
+	    checking->control_file);
+}
+
 static void
 check_monit(struct checking *checking)
 {
@@ -265,8 +286,7 @@ check_monit(struct checking *checking)
 		report_failed(&checking->report, "monit", &err, "is Monit running, with 'set httpd' in its control file? See [snapshot] in "
 		    "px-status.conf(5)");
 	else
-		report_ok("monit", "version %.*s, %zu %s", (int)status.version.len, status.version.ptr, status.service_count,
-		    px_text_plural((int64_t)status.service_count, "service", "services"));
+		report_monit(checking, &status);
 	px_monit_clear(&status);
 	px_buf_clear(&text);
 }
@@ -332,6 +352,8 @@ check_everything(const char *config_file, const char *spool)
 		return checking.report.status;
 	check_files(&checking);
 	/* As who starts this: Monit's control files are root's to read. */
+	if (!control_find(checking.config.snapshot.command, checking.control_file, sizeof(checking.control_file)))
+		checking.control_file[0] = '\0';
 	control_check(&checking.report, checking.config.snapshot.command);
 	check_folder(&checking);
 	if (checking.has_folder) {

@@ -397,6 +397,12 @@ report_systems(struct control *control)
 	}
 }
 
+bool
+control_find(const char *command, char *path, size_t size)
+{
+	return named_file(command, path, size) || found_file(path, size);
+}
+
 void
 control_check(struct report *report, const char *command)
 {
@@ -405,7 +411,7 @@ control_check(struct report *report, const char *command)
 	struct stat st;
 
 	control = (struct control){ .report = report, .told = PX_BUF(TOLD_MAX) };
-	if (!named_file(command, path, sizeof(path)) && !found_file(path, sizeof(path))) {
+	if (!control_find(command, path, sizeof(path))) {
 		report_ok(FILES, "Monit has no control file here: none that [snapshot] command names, none where Monit looks");
 		return;
 	}

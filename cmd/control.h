@@ -6,11 +6,16 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "report.h"
 
+/* The path of the control file that ${command} ([snapshot] command) names with -c, else of the one that Monit would find. */
+bool control_find(const char *command, char *path, size_t size);
+
 /*
- * Reports on the control file that ${command} ([snapshot] command) names with -c, else on the one that Monit would find,
- * and on all that it includes. Where there is none, or this process may not read it, a line says so and nothing failed.
+ * Reports on the control file that control_find finds for ${command}, and on all that it includes. Where there is none, or this process may not read it, a line says so and nothing failed.
  */
 void control_check(struct report *report, const char *command);
 

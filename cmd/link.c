@@ -306,7 +306,10 @@ ask_by_command(struct link *link, struct px_buf *text, struct px_err *err)
 {
 	if (link->commands[LINK_MONIT].argv == NULL)
 		return px_err_set(err, PX_LATER, "%s", link->missing);
-	return run_command(link, LINK_MONIT, at_most(link->config->snapshot.timeout_ms, WAIT_LIMIT_MS), text, err);
+	if (run_command(link, LINK_MONIT, at_most(link->config->snapshot.timeout_ms, WAIT_LIMIT_MS), text, err) == -1)
+		return -1;
+	link->monit_by_command = true;
+	return 0;
 }
 
 /* A socket that is not there, nobody's or not for us leaves the command; when that does no better both are told. */

@@ -36,6 +36,7 @@ struct link {
 	struct px_command commands[LINK_COMMANDS];	/* argv NULL: not used, or not to be found */
 	char missing[PX_ERR_MAX];			/* why Monit's command can't be run; "" when it can */
 	struct px_helper *helper;			/* NULL: commands run as who we are */
+	bool monit_by_command;				/* so its last answer came */
 
 	struct px_http *http;				/* NULL until the first post */
 	struct px_upstream upstream;

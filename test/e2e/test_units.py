@@ -177,6 +177,25 @@ def test_monit_is_asked_by_its_socket(system, upstream):
     assert snapshot["services"] == [] or snapshot["services"][0]["type"] == "system"
 
 
+def test_monit_is_asked_by_root_alone(system, upstream):
+    """A check by root gets an answer that the unit does not get, and says so."""
+    if harness.MONIT is None:
+        pytest.skip("monit is not installed")
+    system.run("cp", harness.MONIT, "/usr/local/bin/monit").ended(0)
+    system.file("/etc/monitrc", "set daemon 1\nset httpd unixsocket /run/monit-of-root.sock\n    allow admin:admin\n", "600")
+    system.run("systemd-run", "--unit=monit.service", "/usr/local/bin/monit", "-I", "-c", "/etc/monitrc").ended(0)
+    system.machine.wait_until(lambda: system.run("test", "-S", "/run/monit-of-root.sock").status == 0, "Monit's socket")
+    system.configure(upstream.url, "[snapshot]\nsource = auto\n")
+    warned = system.run("px-status-flush", "--check").ended(0).out
+    assert re.search(r"^warning monit +version .*; px-status, .* cannot read '/etc/monitrc'", warned, re.MULTILINE), warned
+    assert "monitrc.d/httpd" in warned
+    system.start().ended(0)
+    [snapshot] = [items[0] for items in upstream.committed.values()]
+    assert snapshot["monit"]["reachable"] is False
+    system.run("px-status-flush", "--now").ended(0)
+    assert list(upstream.committed.values())[-1][0]["monit"]["reachable"] is True
+
+
 def test_secrets_and_identity(system, upstream):
     """A file that the group may read; PantherX's identity file."""
     system.file("/etc/px-device-identity/device.yml", 'id: "a device"\nhost: NONE\n', "644")
