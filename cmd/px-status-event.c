@@ -35,7 +35,7 @@ static const struct cli cli = {
 	.about = "Records one event in the spool; Monit calls it by exec.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
-	.more = "The environment variable PX_STATUS_CONFIG names another configuration. See px-status-event(8).\n",
+	.more = "The environment variable PX_STATUS_CONFIG names another configuration.\nSee px-status-event(8).\n",
 };
 
 /* What the command line asks for. */

@@ -22,10 +22,10 @@
 static const struct cli_option options[] = {
 	{ 'c', "config", "FILE", "configuration [" PX_CONFIG_DEFAULT_FILE "]", 'c' },
 	{ 's', "spool", "FILE", "the spool, instead of the configured one", 's' },
-	{ 0, "now", NULL, "take a snapshot and post now, whatever interval, splay or back-off say", 'N' },
+	{ 0, "now", NULL, "take a snapshot and post now, due or not", 'N' },
 	{ 0, "no-snapshot", NULL, "only post what is spooled", 'S' },
-	{ 'n', "dry-run", NULL, "print the bodies for the items now pending, change nothing", 'n' },
-	{ 0, "check", NULL, "test everything that a flush needs, a line each", 'C' },
+	{ 'n', "dry-run", NULL, "print what would be posted, change nothing", 'n' },
+	{ 0, "check", NULL, "test all that a flush needs, a line each", 'C' },
 	{ 'q', "quiet", NULL, "say less on stderr", 'q' },
 	{ 'v', "verbose", NULL, "say more on stderr", 'v' },
 	{ 'h', "help", NULL, "print this help", 'h' },
@@ -38,7 +38,7 @@ static const struct cli cli = {
 	.about = "Posts what the spool holds, and a snapshot of Monit's status when one is due.\nMade for cron or a timer.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
-	.more = "The environment variable PX_STATUS_CONFIG names another configuration. See px-status-flush(8).\n",
+	.more = "The environment variable PX_STATUS_CONFIG names another configuration.\nSee px-status-flush(8).\n",
 };
 
 /* What the command line asks for. */

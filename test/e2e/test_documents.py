@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import EVENT, FLUSH, ROOT, STATUS
+from harness import EVENT, FLUSH, PROGRAMS, ROOT, STATUS
 
 MAN = sorted((ROOT / "man").glob("px-status*"))
 PAGES = {EVENT: "px-status-event.8", FLUSH: "px-status-flush.8", STATUS: "px-status.8"}
@@ -69,6 +69,11 @@ def test_every_option_of_help_is_in_the_page(device, program):
     assert {"-h", "--help", "-V", "--version", "-c", "--config", "-s", "--spool"} <= options
     text = page(PAGES[program])
     assert [option for option in options if not re.search(r"(?<![\w-])%s(?![\w-])" % option, text)] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_help_fits_a_terminal(device, program):
+    assert [line for line in device.run(program, "--help").ended(0).out.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("program, options", [
