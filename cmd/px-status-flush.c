@@ -298,10 +298,10 @@ run(const struct request *request, struct px_err *err)
 	job.ask_arg = &link;
 	if (link_open(&link, &config, &device, !request->dry_run && device.url[0] != '\0',
 	    !request->dry_run && config.snapshot.enabled && !request->no_snapshot, err) == -1) {
-		status = cli_fail(err);
 		if (!request->dry_run && (become_spool_owner(request, config.spool.path, &ignored) == -1 ||
 		    px_flush_note_failure(&job, err, &ignored) == -1))
 			px_log(PX_ERROR, "%s", ignored.text);
+		status = cli_fail(err);
 		goto out;
 	}
 	/* Configuration is for a person's eyes, whoever runs this; from here on it depends. */
