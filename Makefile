@@ -107,7 +107,9 @@ bench_parser := $(build)/test/bench/parse
 fuzz_targets := $(patsubst %.c,$(build)/%,$(wildcard test/fuzz/fuzz_*.c))
 
 quiet := $(if $(call is,$(V)),,@)
-say = $(if $(call is,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+# Of -s, which is among the letters that MAKEFLAGS begins with.
+silent = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
+say = $(if $(call is,$(V))$(silent),,@printf '  %-5s %s\n' $(1) $(2))
 # For a make that this one starts: as many jobs as processors, unless the user said how many.
 make_all_cpus = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -280,8 +282,8 @@ make_folders = made=$$(for dir in $(folders); do \
 # What these files say of /usr, /etc and /var is true under another PREFIX, SYSCONFDIR and LOCALSTATEDIR too.
 true_of_prefix = s|/usr/bin/px-status|$(PREFIX)/bin/px-status|g; s|/usr/share/px-status|$(PREFIX)/share/px-status|g; \
 	s|/etc/px-status|$(SYSCONFDIR)/px-status|g; s|/var/lib/px-status|$(LOCALSTATEDIR)/lib/px-status|g
-# $(call install_texts,FILES,FOLDER,MODE)
-install_texts = for file in $(1); do \
+# $(call install_texts,FILES,FOLDER,MODE), lines of a recipe.
+install_texts = $(call say,INST,$(2))$(newline)	$(quiet)for file in $(1); do \
 	sed '$(true_of_prefix)' $$file >$(2)/$${file\#\#*/} && \
 	chmod $(3) $(2)/$${file\#\#*/} || exit; done
 newline := $(empty)
@@ -309,26 +311,28 @@ make_spooldir = if [ -d $(spooldir) ]; then \
 
 install: all
 	@$(make_folders)
-	install -m 755 $(programs) $(bindir)
+	$(call say,INST,$(bindir))
+	$(quiet)install -m 755 $(programs) $(bindir)
 	$(foreach share,$(own_shares),$(call install_texts,$(wildcard share/$(share)/*),$(datadir)/$(share),$(if \
 		$(filter checks,$(share)),755,644))$(newline)	)
 	$(foreach share,$(placed_shares),$(call install_texts,$(wildcard share/$(share)/*),$(call place_of,$(share)),644)$(newline)	)
-	$(foreach page,$(pages),$(call install_texts,$(page),$(mandir)/man$(patsubst .%,%,$(suffix $(page))),644)$(newline)	)
-	[ -e $(confdir)/px-status.conf ] || [ -L $(confdir)/px-status.conf ] || \
+	$(foreach dir,$(page_dirs),$(call install_texts,$(wildcard man/*.$(dir:man%=%)),$(mandir)/$(dir),644)$(newline)	)
+	$(quiet)[ -e $(confdir)/px-status.conf ] || [ -L $(confdir)/px-status.conf ] || \
 		install -m 644 $(datadir)/examples/px-status.conf $(confdir)/px-status.conf
 	@$(make_spooldir)
 
 # What a person wrote stays: a configuration that is not as it came, the spool and baselines of checks, what others put into
 # our folders; and the user px-status, whose files these are. Folders that others use too stay where they were there before.
 uninstall:
-	[ -L $(confdir)/px-status.conf ] || ! cmp -s $(datadir)/examples/px-status.conf $(confdir)/px-status.conf || \
+	$(call say,RM,'what was installed below $(DESTDIR)$(PREFIX)')
+	$(quiet)[ -L $(confdir)/px-status.conf ] || ! cmp -s $(datadir)/examples/px-status.conf $(confdir)/px-status.conf || \
 		rm $(confdir)/px-status.conf
-	rm -f $(addprefix $(bindir)/,$(notdir $(programs)))
-	rm -f $(foreach share,$(placed_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
-	rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
-	rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
-	rm -rf $(datadir)/examples/__pycache__
-	made=$$(sort -r $(made_folders) 2>/dev/null | sed 's|^|$(DESTDIR)|'); rm -f $(made_folders); \
+	$(quiet)rm -f $(addprefix $(bindir)/,$(notdir $(programs)))
+	$(quiet)rm -f $(foreach share,$(placed_shares),$(addprefix $(call place_of,$(share))/,$(notdir $(wildcard share/$(share)/*))))
+	$(quiet)rm -f $(foreach page,$(pages),$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)))
+	$(quiet)rm -f $(foreach share,$(own_shares),$(addprefix $(datadir)/$(share)/,$(notdir $(wildcard share/$(share)/*))))
+	$(quiet)rm -rf $(datadir)/examples/__pycache__
+	$(quiet)made=$$(sort -r $(made_folders) 2>/dev/null | sed 's|^|$(DESTDIR)|'); rm -f $(made_folders); \
 	for dir in $(addprefix $(datadir)/,$(own_shares)) $(datadir) $(confdir) $(spooldir) $$made; do \
 		rmdir $$dir 2>/dev/null || :; done
 

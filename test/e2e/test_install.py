@@ -14,11 +14,11 @@ FOLDER = "/var/lib/px-status"
 OTHERS = {"PREFIX": "/opt/px", "SYSCONFDIR": "/opt/etc", "LOCALSTATEDIR": "/opt/var"}
 
 
-def make(*args, **more):
+def make(*args, silent="-s", **more):
     """What is built already: another PREFIX would make it anew, under the other tests."""
     words = BUILD.name.split("-")
     flags = ["CC=" + words[0], *("%s=1" % word.upper() for word in words[1:])]
-    return subprocess.run(["make", "-s", "-o", "all", *flags, *args], cwd=ROOT, check=True, capture_output=True, text=True,
+    return subprocess.run(["make", *filter(None, [silent]), "-o", "all", *flags, *args], cwd=ROOT, check=True, capture_output=True, text=True,
                           env={"PATH": os.environ["PATH"]}, **more).stdout
 
 
@@ -49,6 +49,16 @@ def test_places_and_modes(stage):
     executable = re.compile("usr/bin/|usr/share/px-status/checks/")
     assert {name: mode for name, mode in files.items() if mode != (0o755 if executable.match(name) else 0o644)} == {}
     assert {name: mode for name, mode in folders.items() if mode != 0o755} == {"var/lib/px-status": 0o700}
+
+
+def test_what_a_person_sees(tmp_path):
+    """The places, and not each command, as of all else that is made."""
+    said = make("install", "DESTDIR=%s" % tmp_path, silent=None)
+    for place in ("bin", "share/px-status/monitrc.d", "share/man/man8", "lib/systemd/system"):
+        assert "  INST  %s/usr/%s\n" % (tmp_path, place) in said
+    said += make("uninstall", "DESTDIR=%s" % tmp_path, silent=None)
+    assert "RM" in said and not re.search(r"sed|rm -f|install -m", said)
+    assert "install -m 755" in make("install", "V=1", "DESTDIR=%s" % tmp_path, silent=None)
 
 
 def test_whatever_the_umask(tmp_path, stage):
