@@ -4,11 +4,13 @@
 
 #include "spool_pages.h"
 
-#define GAP_MAX ((int64_t)64 << 20)	/* bytes: a log of ours is never so long, so nothing of it follows */
+#define GAP_MAX (INT64_C(64) << 20)	/* bytes: a log of ours is never so long, so nothing of it follows */
+#define LEN_MAX (INT64_C(256) << 20)	/* nor is it longer with gaps: one that somebody made must not take for ever */
 #define FRAME_HEADER 24
 #define MAGIC 0x377f0682U	/* and one more where checksums are of big-endian words */
 #define VERSION 3007000U
 #define FRAMES_STEP 64
+#define RESTARTS_MAX 256	/* of a log, whose leftovers may still be behind its end */
 
 /* The checksum so far. */
 struct sums {
@@ -40,13 +42,12 @@ is_sum(const struct sums *sums, const uint8_t *stored)
 	return sums->first == px_big_endian(stored, 4) && sums->second == px_big_endian(stored + 4, 4);
 }
 
-/* As the header says; this machine's own order where that is damaged. */
+#define OURS_IS_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+
 static bool
 words_are_big_endian(const uint8_t *header)
 {
-	uint32_t magic = px_big_endian(header, 4);
-
-	return (magic | 1) == (MAGIC | 1) ? (magic & 1) != 0 : __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+	return (px_big_endian(header, 4) & 1) != 0;
 }
 
 static bool
@@ -78,7 +79,7 @@ add_frame(struct px_log *log, uint32_t page, int64_t at, struct px_err *err)
 			return px_err_set(err, PX_STORAGE, "no memory for a log of %zu frames", log->count);
 		log->frames = larger;
 	}
-	log->frames[log->count++] = (struct px_log_frame){ page, at };
+	log->frames[log->count++] = (struct px_log_frame){ .page = page, .at = at };
 	return 0;
 }
 
@@ -92,10 +93,14 @@ struct chain {
 	bool is_lost;			/* all that is known of it: the next one can't be checked */
 };
 
-/* Whether a frame is whole. One that follows from what its predecessor should have stored proves that one, too. */
+/*
+ * Whether a frame is whole. One that follows from what its predecessor should have stored proves that one, too. Behind one
+ * that is lost, or whose page and checksum may both be damaged, as by junk where they meet, nothing can be told: ${doubtful}.
+ */
 static bool
-frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, size_t page_size)
+frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, size_t page_size, bool *doubtful)
 {
+	struct px_log_frame *last = chain->last != SIZE_MAX ? &log->frames[chain->last] : NULL;
 	struct sums sums = chain->computed;
 	struct sums before = chain->computed;
 
@@ -104,19 +109,64 @@ frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, si
 	add_up(&sums, frame, 8);
 	add_up(&sums, frame + FRAME_HEADER, page_size);
 	chain->computed = sums;
-	if (is_sum(&sums, frame + 16) || chain->is_lost)
+	*doubtful = false;
+	if (is_sum(&sums, frame + 16))
 		return true;
-	if (chain->last == SIZE_MAX || log->frames[chain->last].at != 0)
+	if (chain->is_lost) {
+		*doubtful = true;
+		return true;
+	}
+	if (last == NULL || (last->at != 0 && !last->is_doubtful))
 		return false;
 	add_up(&before, frame, 8);
 	add_up(&before, frame + FRAME_HEADER, page_size);
-	if (!is_sum(&before, frame + 16))
-		return false;
-	log->frames[chain->last].at = chain->last_at;
+	*doubtful = !is_sum(&before, frame + 16);
+	if (*doubtful)
+		return true;
+	*last = (struct px_log_frame){ .page = last->page, .at = chain->last_at };
 	return true;
 }
 
-/* The frames behind ${header}, in which salts and the first checksum are; where it is damaged, the first one tells the salts. */
+/* Whether the one behind ${before}, a frame's header, is of the same log and follows from it. */
+static bool
+follows(const uint8_t *before, const uint8_t *frame, size_t page_size, bool big_endian)
+{
+	struct sums sums = { px_big_endian(before + 16, 4), px_big_endian(before + 20, 4), big_endian };
+
+	if (memcmp(before + 8, frame + 8, 8) != 0)
+		return false;
+	add_up(&sums, frame, 8);
+	add_up(&sums, frame + FRAME_HEADER, page_size);
+	return is_sum(&sums, frame + 16);
+}
+
+/*
+ * The salts of a log whose header is damaged, and perhaps the first frame with it: those of the header where another frame
+ * has them, too, else those of the first two frames that fit each other. What is left over from before the log began anew
+ * fits as well. Its first salt is smaller (format, 4.1), so where the first frame's is a little larger, that is believed.
+ */
+static void
+find_salts(const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], size_t page_size, uint8_t *frame, uint8_t salts[8])
+{
+	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
+	uint8_t before[FRAME_HEADER] = { 0 };
+	bool found = false;
+
+	for (int64_t at = PX_LOG_HEADER; at < GAP_MAX && bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size; at += size) {
+		bool fits = at > PX_LOG_HEADER && !found && follows(before, frame, page_size, OURS_IS_BIG_ENDIAN);
+
+		if (at > PX_LOG_HEADER && memcmp(header + 16, frame + 8, 8) == 0) {
+			memcpy(salts, frame + 8, 8);
+			return;
+		}
+		if (at == PX_LOG_HEADER || (fits && px_big_endian(salts, 4) - px_big_endian(frame + 8, 4) - 1 >= RESTARTS_MAX))
+			memcpy(salts, frame + 8, 8);
+		found = found || fits;
+		memcpy(before, frame, sizeof(before));
+	}
+}
+
+/* The frames behind ${header}, in which salts and the first checksum are. */
 static int
 read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], bool whole, size_t page_size,
     uint8_t *frame, struct px_err *err)
@@ -128,14 +178,15 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 	bool gap = !whole;
 
 	memcpy(chain.salts, header + 16, sizeof(chain.salts));
+	if (!whole)
+		find_salts(bytes, header, page_size, frame, chain.salts);
 	memcpy(chain.stored, header + 24, sizeof(chain.stored));
-	chain.computed.big_endian = words_are_big_endian(header);
-	for (int64_t at = PX_LOG_HEADER; bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
+	chain.computed.big_endian = whole ? words_are_big_endian(header) : OURS_IS_BIG_ENDIAN;
+	for (int64_t at = PX_LOG_HEADER; at < LEN_MAX && bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
 		uint32_t page = px_big_endian(frame, 4);
+		bool is_doubtful;
 		bool is_whole;
 
-		if (at == PX_LOG_HEADER && !whole)
-			memcpy(chain.salts, frame + 8, sizeof(chain.salts));
 		if (memcmp(chain.salts, frame + 8, sizeof(chain.salts)) != 0) {
 			gap = true;
 			chain.is_lost = true;
@@ -144,10 +195,11 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 			continue;
 		}
 		last_of_ours = at;
-		is_whole = frame_is_whole(log, &chain, frame, page_size) && page != 0;
+		is_whole = frame_is_whole(log, &chain, frame, page_size, &is_doubtful) && page != 0;
 		gap = gap || !is_whole;
 		if (add_frame(log, page, is_whole ? at + FRAME_HEADER : 0, err) == -1)
 			return -1;
+		log->frames[log->count - 1].is_doubtful = is_doubtful;
 		if (px_big_endian(frame + 4, 4) != 0) {		/* a commit, if perhaps a damaged one */
 			committed = log->count;
 			log->is_damaged = gap;
@@ -214,6 +266,7 @@ px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t 
 {
 	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
 	const int64_t last = at == PX_LOG_HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
+	const int64_t end = at + GAP_MAX;
 	uint8_t header[PX_LOG_HEADER];
 	uint8_t before[FRAME_HEADER];
 	struct sums sums;
@@ -228,7 +281,7 @@ px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t 
 		if (!is_sum(&sums, frame + 16))
 			return false;
 	}
-	for (at += size; bytes->read(bytes->arg, at, before, sizeof(before)) == sizeof(before); at += size)
+	for (at += size; at < end && bytes->read(bytes->arg, at, before, sizeof(before)) == sizeof(before); at += size)
 		if (memcmp(before + 8, header + 16, 8) == 0)
 			return false;
 	return true;

@@ -164,7 +164,7 @@ open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct
 			continue;
 		if (frame->at != 0)
 			pages->in_log[frame->page] = frame->at;
-		else
+		if (frame->at == 0 || frame->is_doubtful)
 			pages->marks[frame->page] |= PX_PAGE_TORN;
 	}
 	find_roots(pages);

@@ -27,6 +27,7 @@ struct px_bytes {
 struct px_log_frame {
 	uint32_t page;
 	int64_t at;		/* of the page, in the log; 0: this frame is damaged */
+	bool is_doubtful;	/* it may be damaged: what was before it counts, too */
 };
 
 struct px_log {

@@ -363,6 +363,9 @@ walk_tree(struct px_pages *pages, const struct px_table_facts *table, uint32_t r
 	for (uint32_t i = 0; i <= pages->count; i++)
 		pages->marks[i] &= PX_PAGE_TORN;
 	pages->map_page = 0;
+	/* What is damaged in the log may be a page of the tree, and the older one that stands for it leads to less. */
+	if (pages->log.is_damaged)
+		miss(&walk, walk.keys);
 	walk_page(&walk, root, walk.keys, 0);
 	return walk;
 }

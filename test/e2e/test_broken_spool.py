@@ -12,39 +12,8 @@ import stat
 
 import pytest
 
+from broken import BOUND_S, PAGE, aside, checkpoint, overwrite, side, under_monit
 from harness import EVENT, IS_ROOT, STATUS, STORAGE, exactly_once, run
-
-PAGE = 2048
-BOUND_S = 10
-ASIDE = r"spool\.db\.broken-20\d{6}T\d{6}Z(-\d+)?"
-
-
-def side(device, suffix):
-    return device.spool.with_name("spool.db" + suffix)
-
-
-def checkpoint(device):
-    """Everything into the file itself, as when its journal has been emptied."""
-    with contextlib.closing(sqlite3.connect(device.spool)) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def overwrite(path, content, at=0):
-    with open(path, "r+b") as file:
-        file.seek(at)
-        file.write(content)
-
-
-def aside(device):
-    return [path for path in device.spool_folder.iterdir() if re.fullmatch(ASIDE, path.name)]
-
-
-def under_monit(device, topic="later"):
-    """An event in bad times: status 0 within the bound, whatever the spool is."""
-    result = device.try_event(topic, monit={}).ended(0)
-    assert result.seconds < BOUND_S + 1
-    return result
-
 
 # -- what is broken and readable: all of it is delivered
 

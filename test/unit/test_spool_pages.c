@@ -576,6 +576,103 @@ test_log_begins_anew(void **state)
 	assert_int_equal(px_big_endian(logged.image.bytes + 20, 4), 7);
 }
 
+static void
+junk_from_the_header_on(struct logged *logged)
+{
+	memset(logged->image.bytes + 3, 0xff, 500);
+}
+
+static void
+zeros_from_the_header_on(struct logged *logged)
+{
+	memset(logged->image.bytes + 3, 0, 500);
+}
+
+static void
+flip_order(struct logged *logged)
+{
+	logged->image.bytes[3] ^= 1;
+}
+
+/* One frame of its own, and the header that tells so lost. */
+static void
+begin_anew_and_lose_the_header(struct logged *logged)
+{
+	begin_log(logged, 2);
+	put_frames(logged, 1);
+	memset(logged->image.bytes, 0xff, 32);
+}
+
+/* From the end of the third frame's header on: its checksum and its page. */
+static void
+junk_where_header_and_page_meet(struct logged *logged)
+{
+	memset(frame_at(logged, 2) + 19, 0xff, 16);
+}
+
+static void
+flip_page_and_next_checksum(struct logged *logged)
+{
+	frame_at(logged, 1)[100] ^= 1;
+	frame_at(logged, 2)[18] ^= 1;
+}
+
+static void
+flip_salts_and_next_checksum(struct logged *logged)
+{
+	frame_at(logged, 1)[9] ^= 1;
+	frame_at(logged, 2)[18] ^= 1;
+}
+
+/* A bit for each page, from 1 to 5, that is whole, and that is doubtful. */
+static const struct {
+	const char *row;
+	void (*change)(struct logged *logged);
+	unsigned whole;
+	unsigned doubtful;
+	bool is_damaged;
+} log_reads[] = {
+	{ "whole", leave, 0x3e, 0, false },
+	{ "begun anew", begin_anew, 0x06, 0, false },
+	{ "a damaged page", flip_page_of_third, 0x36, 0, true },
+	{ "damaged salts", flip_salt_of_third, 0x36, 0x10, true },
+	{ "junk over the header and the first frame", junk_from_the_header_on, 0x3c, 0x04, true },
+	{ "zeros over them", zeros_from_the_header_on, 0x3c, 0x04, true },
+	{ "the order of bytes", flip_order, 0x3e, 0, true },
+	{ "begun anew, and its header lost", begin_anew_and_lose_the_header, 0x02, 0x02, true },
+	{ "junk over a checksum and its page", junk_where_header_and_page_meet, 0x36, 0x10, true },
+	{ "salts, and the checksum of the next", flip_salts_and_next_checksum, 0x3a, 0x18, true },
+	{ "a page, and the checksum of the next", flip_page_and_next_checksum, 0x3a, 0, true },
+};
+
+static void
+test_log_reads(void **state)
+{
+	static struct logged logged;
+	const struct px_bytes bytes = { .read = read_image, .arg = &logged.image, .len = sizeof(logged.image.bytes) };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(log_reads) / sizeof(log_reads[0]); i++) {
+		struct px_log log;
+		unsigned whole = 0;
+		unsigned doubtful = 0;
+
+		memset(&logged, 0, sizeof(logged));
+		logged.image.len = 32 + 5 * FRAME;
+		begin_log(&logged, 1);
+		put_frames(&logged, 5);
+		log_reads[i].change(&logged);
+		assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+		for (size_t at = 0; at < log.count; at++) {
+			whole |= (unsigned)(log.frames[at].at != 0) << log.frames[at].page;
+			doubtful |= (unsigned)log.frames[at].is_doubtful << log.frames[at].page;
+		}
+		if (whole != log_reads[i].whole || doubtful != log_reads[i].doubtful || log.is_damaged != log_reads[i].is_damaged)
+			fail_msg("%s: %#x, %#x, %d", log_reads[i].row, whole, doubtful, log.is_damaged);
+		px_log_clear(&log);
+	}
+}
+
 int
 main(void)
 {
@@ -587,6 +684,7 @@ main(void)
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_log_ends),
 		cmocka_unit_test(test_log_begins_anew),
+		cmocka_unit_test(test_log_reads),
 	};
 
 	return cmocka_run_group_tests_name("spool_pages", tests, NULL, NULL);
