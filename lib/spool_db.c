@@ -224,6 +224,9 @@ px_db_disconnect(struct px_spool *spool)
 	memset(spool->statements, 0, sizeof(spool->statements));
 	(void)sqlite3_close(spool->db);
 	spool->db = NULL;
+	if (spool->has_data_fd)
+		(void)close(spool->data_fd);
+	spool->has_data_fd = false;
 	spool->is_open = false;
 }
 

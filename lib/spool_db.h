@@ -48,6 +48,8 @@ struct px_spool {
 	int64_t log_frames;		/* in the write-ahead log after the last commit of ours */
 	struct spool_bounds bounds;
 	int turn_fd;			/* owned; of the write-ahead log, locked while it is a recorder's turn; -1: none */
+	int data_fd;			/* owned, when ${has_data_fd}; of the file: closed when SQLite has closed its own */
+	bool has_data_fd;
 	bool is_open;
 	bool log_is_whole;		/* the write-ahead log was looked at */
 	bool log_is_ours;		/* and belongs to this file */

@@ -28,6 +28,7 @@ void px_make_each_beside(const char *path, const char *infix, px_make_each_fn *e
 
 /* spool_source.c: the bytes of a spool that is open, and of a log. It stays where it is while it is open. */
 struct px_source {
+	struct px_spool *spool;
 	sqlite3_file *sqlite_file;
 	int log_fd;		/* owned; -1: none */
 	struct px_bytes file;

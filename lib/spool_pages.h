@@ -16,8 +16,12 @@
 /* Reads up to ${len} bytes at ${offset}; returns how many were there. */
 typedef size_t px_bytes_fn(void *arg, int64_t offset, void *out, size_t len);
 
+/* Finds the first bytes at ${from} or behind it that are no hole, and where they end. False where there are none. */
+typedef bool px_data_fn(void *arg, int64_t *from, int64_t *to);
+
 struct px_bytes {
 	px_bytes_fn *read;
+	px_data_fn *find;	/* NULL: there are no holes */
 	void *arg;
 	int64_t len;
 };
@@ -121,14 +125,25 @@ struct px_table_facts {
 
 extern const struct px_table_facts px_tables[PX_TABLE_COUNT];
 
+/* Pages that hold anything, those of a hole do not; the first one, and the one behind the last. */
+struct px_extent {
+	uint32_t first;
+	uint32_t end;
+	size_t index;		/* of the first one's marks */
+};
+
 struct px_pages {
 	struct px_bytes file;
 	struct px_bytes log_bytes;
 	struct px_log log;
 	size_t size;			/* of a page */
-	uint32_t count;			/* of pages, the log's included */
-	int64_t *in_log;		/* owned; by page: where the newest version is in the log; 0: it is in the file */
-	uint8_t *marks;			/* owned; by page */
+	uint32_t count;			/* the last page that holds anything, the log's included */
+	struct px_log_frame *newest;	/* owned; by page: the newest version of each that is in the log */
+	size_t newest_count;
+	struct px_extent *extents;	/* owned; in their order */
+	size_t extent_count;
+	size_t held;			/* pages in them */
+	uint8_t *marks;			/* owned; of those */
 	uint8_t *buffers;		/* owned; a page for each level of a tree, and some more */
 	uint32_t map_page;		/* the pointer map page that is held */
 	int64_t chain_pages;		/* that may still be read: chains that end nowhere must not take for ever */
@@ -146,6 +161,14 @@ void px_pages_close(struct px_pages *pages);
 #define PX_PAGE_SEEN 1		/* in the tree that is walked */
 #define PX_PAGE_LISTED 2	/* in the list of free pages */
 #define PX_PAGE_TORN 4		/* the log has a version of it that is damaged; outlives a walk */
+
+/* A page in a hole has no mark and gets none. */
+bool px_pages_has_mark(const struct px_pages *pages, uint32_t number, uint8_t marks);
+void px_pages_mark(struct px_pages *pages, uint32_t number, uint8_t marks);
+void px_pages_unmark(struct px_pages *pages, uint8_t marks);
+
+/* The first page behind ${number} that is in no hole; 0: there is none. */
+uint32_t px_pages_next(const struct px_pages *pages, uint32_t number);
 
 /* The buffers: one for each level of a tree (five hold a terabyte), and these. */
 #define PX_DEPTH_MAX 12

@@ -35,6 +35,38 @@ read_file(void *arg, int64_t offset, void *out, size_t len)
 	return 0;
 }
 
+/* Holes are told by a descriptor, and SQLite gives none of its own: this one is closed after SQLite's, for the same reason. */
+static bool
+open_data(struct px_spool *spool)
+{
+	if (!spool->has_data_fd) {
+		spool->data_fd = open(spool->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		spool->has_data_fd = spool->data_fd != -1;
+	}
+	return spool->has_data_fd;
+}
+
+/* Where nothing can be told of holes there are none. */
+static bool
+find_data(void *arg, int64_t *from, int64_t *to)
+{
+	const struct px_source *source = arg;
+	off_t data = *from;
+	off_t hole = -1;
+
+	if (*from >= source->file.len)
+		return false;
+	if (open_data(source->spool)) {
+		data = lseek(source->spool->data_fd, *from, SEEK_DATA);
+		if (data == -1 && errno == ENXIO)
+			return false;
+		hole = data == -1 ? -1 : lseek(source->spool->data_fd, data, SEEK_HOLE);
+	}
+	*from = data == -1 ? *from : data;
+	*to = hole == -1 ? source->file.len : hole;
+	return true;
+}
+
 static size_t
 read_descriptor(int fd, int64_t offset, uint8_t *out, size_t len, bool *failed)
 {
@@ -77,12 +109,13 @@ px_source_open(struct px_source *source, struct px_spool *spool, const char *log
 	struct stat status;
 	sqlite3_int64 len = 0;
 
+	source->spool = spool;
 	source->sqlite_file = NULL;
 	source->start = NULL;
 	source->start_len = 0;
 	source->failed = false;
-	source->file = (struct px_bytes){ read_file, source, 0 };
-	source->log = (struct px_bytes){ read_log, source, 0 };
+	source->file = (struct px_bytes){ .read = read_file, .find = find_data, .arg = source };
+	source->log = (struct px_bytes){ .read = read_log, .arg = source };
 	if (spool->db != NULL && sqlite3_file_control(spool->db, "main", SQLITE_FCNTL_FILE_POINTER, &source->sqlite_file) ==
 	    SQLITE_OK && source->sqlite_file != NULL && source->sqlite_file->pMethods != NULL &&
 	    source->sqlite_file->pMethods->xFileSize(source->sqlite_file, &len) == SQLITE_OK)
@@ -263,7 +296,7 @@ was_read_whole(struct px_spool *spool)
 {
 	int64_t read_to = px_db_log_read_to(spool);
 	struct px_source source = { .log_fd = spool->turn_fd };
-	const struct px_bytes log = { read_unkept, &source, 0 };
+	const struct px_bytes log = { .read = read_unkept, .arg = &source };
 	uint8_t frame[SPOOL_FRAME];
 
 	return read_to > 0 && source.log_fd != -1 && px_log_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;

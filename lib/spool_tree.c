@@ -211,12 +211,12 @@ walk_page(struct walk *walk, uint32_t number, struct range range, size_t depth)
 	struct yield yield;
 	uint8_t kind;
 
-	if (depth == PX_DEPTH_MAX || number == 0 || number > pages->count || (pages->marks[number] & PX_PAGE_SEEN) != 0 ||
+	if (depth == PX_DEPTH_MAX || number == 0 || number > pages->count || px_pages_has_mark(pages, number, PX_PAGE_SEEN) ||
 	    !px_pages_read(pages, number, page)) {
 		miss(walk, range);
 		return;
 	}
-	pages->marks[number] |= PX_PAGE_SEEN;
+	px_pages_mark(pages, number, PX_PAGE_SEEN);
 	kind = page[number == 1 ? FILE_HEADER : 0];
 	if (kind == (walk->has_key ? INTERIOR_TABLE : INTERIOR_INDEX) && walk_interior(walk, number, page, range, depth))
 		return;
@@ -252,7 +252,7 @@ is_free(struct px_pages *pages, uint32_t number)
 		pages->map_page = map;
 	kind = pages->map_page == map && number > map && at + 5 <= pages->size ? page[at] : 0;
 	if (kind == 0 || kind > MAP_LAST)
-		return (pages->marks[number] & PX_PAGE_LISTED) != 0;
+		return px_pages_has_mark(pages, number, PX_PAGE_LISTED);
 	return kind == MAP_FREE;
 }
 
@@ -263,32 +263,25 @@ mark_listed(struct px_pages *pages)
 	uint8_t *trunk = px_pages_buffer(pages, PX_BUFFER_CHAIN);
 	uint32_t next;
 	uint32_t left;
-	bool is_whole;
 
 	if (!px_pages_read(pages, 1, trunk))
 		return;
 	next = px_big_endian(trunk + 32, 4);
 	left = px_big_endian(trunk + 36, 4);
-	while (next != 0 && left > 0 && (pages->marks[next <= pages->count ? next : 0] & PX_PAGE_LISTED) == 0 &&
-	    px_pages_read(pages, next, trunk)) {
+	while (next != 0 && left > 0 && !px_pages_has_mark(pages, next, PX_PAGE_LISTED) && px_pages_read(pages, next, trunk)) {
 		uint32_t leaves = px_big_endian(trunk + 4, 4);
 
-		pages->marks[next] |= PX_PAGE_LISTED;
+		px_pages_mark(pages, next, PX_PAGE_LISTED);
 		left--;
 		if (leaves > left || leaves > pages->size / 4 - 2)
 			break;
-		for (uint32_t i = 0; i < leaves; i++) {
-			uint32_t leaf = px_big_endian(trunk + 8 + 4 * (size_t)i, 4);
-
-			if (leaf <= pages->count)
-				pages->marks[leaf] |= PX_PAGE_LISTED;
-		}
+		for (uint32_t i = 0; i < leaves; i++)
+			px_pages_mark(pages, px_big_endian(trunk + 8 + 4 * (size_t)i, 4), PX_PAGE_LISTED);
 		left -= leaves;
 		next = px_big_endian(trunk, 4);
 	}
-	is_whole = next == 0 && left == 0;
-	for (uint32_t i = 0; i <= pages->count && !is_whole; i++)
-		pages->marks[i] &= (uint8_t)~PX_PAGE_LISTED;
+	if (next != 0 || left != 0)
+		px_pages_unmark(pages, PX_PAGE_LISTED);
 }
 
 /* Takes what is missing from the leaves that the tree does not lead to, free ones or others. */
@@ -298,8 +291,8 @@ look_everywhere(struct walk *walk, bool at_free)
 	struct px_pages *pages = walk->pages;
 	uint8_t *page = px_pages_buffer(pages, 0);
 
-	for (uint32_t number = 2; number <= pages->count; number++)
-		if ((pages->marks[number] & PX_PAGE_SEEN) == 0 && px_pages_read(pages, number, page) && page[0] == LEAF_TABLE &&
+	for (uint32_t number = px_pages_next(pages, 1); number != 0; number = px_pages_next(pages, number))
+		if (!px_pages_has_mark(pages, number, PX_PAGE_SEEN) && px_pages_read(pages, number, page) && page[0] == LEAF_TABLE &&
 		    is_free(pages, number) == at_free)
 			(void)read_leaf(walk, number, page, walk->keys, true, true);
 }
@@ -360,8 +353,7 @@ walk_tree(struct px_pages *pages, const struct px_table_facts *table, uint32_t r
 		.arg = arg,
 	};
 
-	for (uint32_t i = 0; i <= pages->count; i++)
-		pages->marks[i] &= PX_PAGE_TORN;
+	px_pages_unmark(pages, PX_PAGE_SEEN | PX_PAGE_LISTED);
 	pages->map_page = 0;
 	/* What is damaged in the log may be a page of the tree, and the older one that stands for it leads to less. */
 	if (pages->log.is_damaged)

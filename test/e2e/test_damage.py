@@ -78,3 +78,106 @@ def test_damage_between_frames(device, upstream, damage):
     for _ in range(2):
         device.flush("--now").ended(0)
     assert aside(device) and set(ids) <= set(upstream.committed)
+
+
+# -- huge ones, which are holes
+
+def tail(device, size):
+    checkpoint(device)
+    os.truncate(device.spool, size)
+
+
+def tail_and_log(device, size):
+    os.truncate(device.spool, size)
+
+
+def tail_and_damage(device, size):
+    tail(device, size)
+    overwrite(device.spool, b"\0" * PAGE, (ITEM_ROOT - 1) * PAGE)
+
+
+def tail_that_counts(device, size):
+    """The header says that it has all these pages."""
+    tail(device, size)
+    overwrite(device.spool, min(size // PAGE, 0xfffffffe).to_bytes(4, "big"), 28)
+
+
+def tail_that_is_counted(device, size):
+    """And here that its number of pages is not to be believed."""
+    tail(device, size)
+    overwrite(device.spool, b"\0\0\0\x07", 92)
+
+
+def hole_in_the_middle(device, size):
+    checkpoint(device)
+    data = device.spool.read_bytes()
+    os.truncate(device.spool, ITEM_ROOT * PAGE)
+    os.truncate(device.spool, size)
+    overwrite(device.spool, data[ITEM_ROOT * PAGE:], min(size, 1 << 42) // PAGE * PAGE - (1 << 20))
+
+
+def nothing_but_a_hole(device, size):
+    for name in device.spool, side(device, "-wal"):
+        os.truncate(name, 0)
+    os.truncate(device.spool, size)
+
+
+def tail_of_the_log(device, size):
+    os.truncate(side(device, "-wal"), size)
+
+
+def tail_of_a_damaged_log(device, size):
+    overwrite(side(device, "-wal"), b"zz", LOG_HEADER + FRAME * 5 + 100)
+    os.truncate(side(device, "-wal"), size)
+
+
+def log_in_pieces(device, size):
+    """Each within what is looked for behind the one before."""
+    log = side(device, "-wal")
+    data = log.read_bytes()
+    os.truncate(log, size)
+    for number in range(1, 100):
+        overwrite(log, data[LOG_HEADER:LOG_HEADER + FRAME], LOG_HEADER + FRAME * 30000 * number)
+
+
+def index_of_the_log(device, size):
+    side(device, "-shm").touch()
+    os.truncate(side(device, "-shm"), size)
+
+
+def reserve(device, size):
+    side(device, "-reserve").touch()
+    os.truncate(side(device, "-reserve"), size)
+
+
+HUGE = [tail, tail_and_log, tail_and_damage, tail_that_counts, tail_that_is_counted, hole_in_the_middle, nothing_but_a_hole,
+        tail_of_the_log, tail_of_a_damaged_log, log_in_pieces, index_of_the_log, reserve]
+MAY_LOSE = {nothing_but_a_hole: 30, tail_of_a_damaged_log: 1}
+# Of a file on the disk, and of one in memory, which may be as long as any.
+SIZES = {"device": 1 << 40, "in_memory": 7 << 60}
+
+
+@pytest.mark.parametrize("where", SIZES, ids=str)
+@pytest.mark.parametrize("make", HUGE, ids=lambda make: make.__name__)
+def test_a_huge_spool(request, upstream, make, where):
+    """However long it is, what is read, and kept of it in memory, is what is there."""
+    device = request.getfixturevalue(where)
+    device.configure(upstream)
+    ids = device.record(30)
+    peak = device.file("peak", "", 0o666)
+    try:
+        make(device, SIZES[where])
+    except OSError as error:
+        pytest.skip("no file of that size: %s" % error)
+    under_monit(device)
+    for command in ("list", "stats", "health"):
+        assert device.status(command).status in (0, STORAGE)
+    first = device.flush("--now", env={"PX_TEST_PEAK": str(peak)}).ended(0)
+    assert first.seconds < BOUND_S
+    assert is_sanitized() or not device.syslog_is_ours or 0 < int(peak.read_text().split()[0]) <= PEAK_KIB
+    device.flush("--now").ended(0)
+    device.status("export").ended(0)
+    stats = device.stats()
+    assert stats["pending"] == 0 and stats["overflow"] == 0
+    assert len(set(ids) - set(upstream.committed)) <= MAY_LOSE.get(make, 0)
+    assert [items[0]["topic"] for items in upstream.committed.values()].count("later") == 1

@@ -82,8 +82,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct px_err err;
 	struct input file;
 	struct input log;
-	struct px_bytes file_bytes = { read_input, &file, 0 };
-	struct px_bytes log_bytes = { read_input, &log, 0 };
+	struct px_bytes file_bytes = { .read = read_input, .arg = &file };
+	struct px_bytes log_bytes = { .read = read_input, .arg = &log };
 
 	if (len < 2)
 		return 0;
