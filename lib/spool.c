@@ -10,6 +10,8 @@
 #include "spool_make.h"
 
 #define OPEN_TRIES 3
+#define PAGES_MAX INT64_C(0xfffffffe)	/* https://sqlite.org/limits.html, 14 */
+#define QUARANTINED_BYTES (256 << 10)
 #define EMPTY_MAX 1		/* SQLite takes a file of one byte for an empty one, too (os_unix.c, unixFileSize) */
 
 /* Only a regular file of its own may be opened: a FIFO or a device could make a recorder wait for ever. */
@@ -22,6 +24,9 @@ check_kind(const char *path, const char *name, struct px_err *err)
 		return px_err_set_errno(err, errno == ENOENT ? PX_ABSENT : PX_STORAGE, errno, "cannot open spool '%s'", name);
 	if (S_ISREG(status.st_mode) && status.st_size <= EMPTY_MAX)
 		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': there is nothing in it", name);
+	/* SQLite would count its pages wrongly. */
+	if (S_ISREG(status.st_mode) && status.st_size / SPOOL_PAGE > PAGES_MAX)
+		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': it is longer than any spool", name);
 	if (S_ISREG(status.st_mode))
 		return 0;
 	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a spool", name,
@@ -56,8 +61,33 @@ look_into_tables(struct px_spool *spool, struct px_err *err)
 	return px_db_run(spool, err, "SELECT 1 FROM (SELECT key FROM mark ORDER BY key LIMIT 1) UNION ALL "
 	    "SELECT 1 FROM (SELECT key FROM mark WHERE reason IS NOT NULL ORDER BY key LIMIT 1) UNION ALL "
 	    "SELECT 1 FROM (SELECT deferred FROM mark WHERE deferred IS NOT NULL ORDER BY deferred LIMIT 1) UNION ALL "
-	    "SELECT which FROM timer UNION ALL SELECT number FROM run UNION ALL "
+	    "SELECT wall_ms + boot_ms + length(boot_id) + length_ms FROM timer UNION ALL "
+	    "SELECT time_ms + acknowledged + exit_status + length(reason) FROM run UNION ALL "
 	    "SELECT 1 FROM (SELECT name FROM taken ORDER BY name LIMIT 1) UNION ALL SELECT length(id) FROM spool", "");
+}
+
+/* Nor does a flush send quarantined items, which a person will ask for: it reads them, as far as that takes no time. */
+static int
+look_into_quarantined(struct px_spool *spool, struct px_err *err)
+{
+	struct px_spool_item item;
+	sqlite3_stmt *row;
+	size_t bytes = 0;
+	int rc;
+
+	if (px_db_query(spool, &row, err, "SELECT m.key, i.id, i.time_ms, i.topic, i.body, m.attempts, m.deferred, m.reason FROM mark m "
+	    "LEFT JOIN item i ON i.key = m.key WHERE m.reason IS NOT NULL ORDER BY m.key", "") == -1)
+		return -1;
+	while ((rc = px_db_step(spool, row, err)) == 1 && bytes < QUARANTINED_BYTES) {
+		if (px_row_read(spool, row, 0, &item, err) == -1) {
+			rc = -1;
+			break;
+		}
+		bytes += item.item.body.len;
+	}
+	if (rc != 0)
+		px_db_done(row);
+	return rc == -1 ? -1 : 0;
 }
 
 /* What a flush does beyond opening. */
@@ -68,7 +98,8 @@ begin_flush(struct px_spool *spool, struct px_err *err)
 
 	if (px_make_is_damaged(spool->path))
 		return px_err_set(err, PX_CORRUPT, "cannot use spool '%s': it was found damaged", spool->name);
-	if (px_room_load(spool, &counters, err) == -1 || look_into_tables(spool, err) == -1)
+	if (px_room_load(spool, &counters, err) == -1 || look_into_tables(spool, err) == -1 ||
+	    look_into_quarantined(spool, err) == -1)
 		return -1;
 	px_room_set_bounds(spool, counters.max_bytes > 0 ? counters.max_bytes : INT64_MAX);
 	/* KiB; a transaction that changes more takes more, and nothing goes to the log before its end. */

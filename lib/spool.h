@@ -203,7 +203,7 @@ int px_spool_has_event(struct px_spool *spool, bool *out, struct px_err *err) PX
 /* Looks at every page and at the counters. -1 with PX_CORRUPT and what was found first. SQLite, "PRAGMA integrity_check". */
 int px_spool_check(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 
-/* Whether there are as many items as the counters say, which takes a look at all of them. -1 with PX_CORRUPT. */
+/* Whether there are as many items as the counters say, which takes a look at all their keys. -1 with PX_CORRUPT. */
 int px_spool_check_count(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 
 /* Bytes on disk of everything that belongs to ${path}. */

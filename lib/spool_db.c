@@ -98,12 +98,16 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 {
 	int kind = result & 0xff;
 	int error_number = system_error(spool, kind);
-	/* Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. */
-	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG;
+	bool is_full = px_db_was_full() && kind == SQLITE_FULL;
+	/*
+	 * Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. Nor has a spool more pages than
+	 * SQLite can count, so where it is full the disk is.
+	 */
+	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG || (kind == SQLITE_FULL && !is_full);
 
 	spool->was_busy = kind == SQLITE_BUSY;
 	spool->no_memory = kind == SQLITE_NOMEM;
-	spool->no_space = kind == SQLITE_FULL || result == SQLITE_IOERR_SHMSIZE || error_number == ENOSPC || error_number == EDQUOT;
+	spool->no_space = is_full || result == SQLITE_IOERR_SHMSIZE || error_number == ENOSPC || error_number == EDQUOT;
 	if (damaged)
 		px_db_note_damage(spool);
 	/* A database that others replaced under us looks damaged and is not. */

@@ -136,6 +136,9 @@ void px_make_remove_stale(const char *path);
 /* spool_vfs.c: the name of the file layer that spools are opened with; NULL, SQLite's own, for want of memory. */
 const char *px_db_vfs(void);
 
+/* Whether a write to a spool failed for want of space since this was asked last. */
+bool px_db_was_full(void);
+
 /*
  * How far, in bytes, this connection read its write-ahead log to make an index of it: all frames before the last one that it
  * read are whole. 0 where another process had made the index.

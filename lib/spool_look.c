@@ -157,6 +157,21 @@ out:
 	return rc;
 }
 
+/*
+ * Where pages changed places, the walk finds items under keys that do not lead to them: whatever becomes of such an item, it
+ * would come again for ever. Those before it leave, so that it is first at last.
+ */
+static int
+check_key(struct px_spool *spool, const struct px_item *item, struct px_err *err)
+{
+	int64_t found;
+
+	if (px_db_number(spool, 0, &found, err, "SELECT count(*) FROM item WHERE key = ?1", "i",
+	    px_row_key(item->kind, item->seq)) == -1)
+		return -1;
+	return found == 1 ? 0 : px_db_malformed(spool, "the order of items", err);
+}
+
 /* Reads on in the transaction that is open, without a copy, and ends it. */
 static int
 read_all(struct px_spool *spool, struct walk *walk, px_spool_each_fn *each, void *arg, struct px_err *err)
@@ -164,13 +179,15 @@ read_all(struct px_spool *spool, struct walk *walk, px_spool_each_fn *each, void
 	struct px_spool_item item;
 	struct source *source;
 	bool goes_on = true;
+	bool is_first = true;
 	int rc = -1;
 
 	if (open_sources(spool, walk, err) == -1)
 		goto out;
 	while (goes_on && (source = next_source(walk)) != NULL) {
-		if (px_row_read(spool, source->rows, 1, &item, err) == -1)
+		if (px_row_read(spool, source->rows, 1, &item, err) == -1 || (is_first && check_key(spool, &item.item, err) == -1))
 			goto out;
+		is_first = false;
 		goes_on = each(arg, &item);
 		if (goes_on && pass_by(spool, source, err) == -1)
 			goto out;

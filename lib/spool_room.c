@@ -160,7 +160,8 @@ pages_fit(struct px_spool *spool, int64_t pages, bool *fits, struct px_err *err)
 	    px_db_number(spool, 0, &unused, err, "PRAGMA freelist_count", "") == -1)
 		return -1;
 	*fits = all - unused + pages <= bound;
-	return 0;
+	/* Before anything is pushed out: where a damaged header says how many they are, none would be enough. */
+	return *fits ? 0 : px_source_check_header(spool, err);
 }
 
 /* The order of pushing out: snapshots, then events, quarantined ones first in each, oldest first. */

@@ -13,6 +13,9 @@
 
 #define READ_TRIES 3		/* of what a disk fails to read */
 #define START_MAX (120 << 10)	/* more than a log has before it is emptied */
+#define PACKED_MAX 64		/* a file system that compresses does so to a part that is not smaller */
+#define BLOCK 512		/* of st_blocks */
+#define SLACK (1 << 20)
 #define CHECK_TRIES 3
 #define CHECK_PAUSE_NS 5000000
 
@@ -263,23 +266,52 @@ static const struct {
 	{ 64, 4, { 0, 0, 0, 1 } },	/* incremental vacuum */
 };
 
+/*
+ * Whether the number of pages in a header can be true. SQLite takes the file's size for it where the header was not written
+ * by it last, which one of ours always is (format, 1.3.8), and believes it where the file is as long, be it a hole.
+ */
+static bool
+has_pages(const struct px_spool *spool, const uint8_t header[100])
+{
+	struct stat status;
+
+	if (px_big_endian(header + 24, 4) != px_big_endian(header + 92, 4))
+		return false;
+	return lstat(spool->path, &status) == -1 || status.st_blocks == 0 ||
+	    (int64_t)px_big_endian(header + 28, 4) * SPOOL_PAGE / PACKED_MAX <= (int64_t)status.st_blocks * BLOCK + SLACK;
+}
+
+static bool
+header_is_whole(const struct px_spool *spool, const uint8_t header[100])
+{
+	for (size_t i = 0; i < sizeof(header_fields) / sizeof(header_fields[0]); i++)
+		if (memcmp(header + header_fields[i].at, header_fields[i].bytes, header_fields[i].len) != 0)
+			return false;
+	return has_pages(spool, header);
+}
+
 int
 px_source_check_header(struct px_spool *spool, struct px_err *err)
 {
+	const struct timespec pause = { 0, CHECK_PAUSE_NS };
 	struct px_source source;
 	uint8_t header[100];
-	int rc = 0;
+	bool is_whole = false;
 
 	px_source_open(&source, spool, "");
-	if (source.file.read(source.file.arg, 0, header, sizeof(header)) != sizeof(header) ||
-	    px_big_endian(header + 60, 4) != SPOOL_VERSION || px_big_endian(header + 68, 4) != SPOOL_APPLICATION_ID)
-		goto out;
-	for (size_t i = 0; i < sizeof(header_fields) / sizeof(header_fields[0]); i++)
-		if (memcmp(header + header_fields[i].at, header_fields[i].bytes, header_fields[i].len) != 0)
-			rc = px_err_set(err, PX_CORRUPT, "cannot open spool '%s': its header is damaged", spool->name);
-out:
+	/* It may be written meanwhile. */
+	for (int tries = 0; tries < CHECK_TRIES && !is_whole; tries++) {
+		if (tries > 0)
+			(void)nanosleep(&pause, NULL);
+		is_whole = source.file.read(source.file.arg, 0, header, sizeof(header)) != sizeof(header) ||
+		    px_big_endian(header + 60, 4) != SPOOL_VERSION || px_big_endian(header + 68, 4) != SPOOL_APPLICATION_ID ||
+		    header_is_whole(spool, header);
+	}
 	px_source_close(&source);
-	return rc;
+	if (is_whole)
+		return 0;
+	px_db_note_damage(spool);
+	return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': its header is damaged", spool->name);
 }
 
 static size_t

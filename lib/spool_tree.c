@@ -135,7 +135,7 @@ interior_cell(const struct px_pages *pages, size_t header, const uint8_t *page, 
 	return at >= header + 12 + 2 * (i + 1) && at + 4 < pages->size ? at : 0;
 }
 
-/* Whether the keys of an interior page say what is where. */
+/* Whether the keys of an interior page say what is where: a cell that leads to no page is no cell. */
 static bool
 keys_are_in_order(const struct px_pages *pages, size_t header, const uint8_t *page, size_t cells, struct range range)
 {
@@ -143,9 +143,10 @@ keys_are_in_order(const struct px_pages *pages, size_t header, const uint8_t *pa
 
 	for (size_t i = 0; i < cells; i++) {
 		size_t at = interior_cell(pages, header, page, i);
+		uint32_t child = at != 0 ? px_big_endian(page + at, 4) : 0;
 		uint64_t key;
 
-		if (at == 0 || px_varint(page + at + 4, pages->size - at - 4, &key) == 0 || key > INT64_MAX ||
+		if (child == 0 || child > pages->count || px_varint(page + at + 4, pages->size - at - 4, &key) == 0 || key > INT64_MAX ||
 		    (int64_t)key <= last || (int64_t)key > range.upto)
 			return false;
 		last = (int64_t)key;

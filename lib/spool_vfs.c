@@ -12,6 +12,8 @@
  *
  * A log that is emptied need not become shorter: with other salts in its header its frames are left over, and the next ones are
  * written over them. Where a file grows, a sync also waits for the file system to note that.
+ *
+ * SQLite says that there is no space also where a damaged page leads to one beyond the largest number that a page may have.
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +29,7 @@
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
 
-/* Of SQLite's own files, and of logs: these it does not lock. */
+/* Of SQLite's own files, and of those that it does not lock: logs. */
 static struct layer {
 	const sqlite3_io_methods *system;
 	sqlite3_io_methods ours;
@@ -41,6 +43,13 @@ static const sqlite3_file *newest_log;
 static int64_t log_read_to;
 
 static int64_t kept_bytes;	/* of a log that is emptied */
+static bool was_full;		/* a write failed for want of space, and nobody has asked yet */
+
+static const sqlite3_io_methods *
+system_methods(const sqlite3_file *file)
+{
+	return layers[file->pMethods == &layers[1].ours].system;
+}
 
 /*
  * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
@@ -50,7 +59,7 @@ static int
 read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 {
 	const struct timespec pause = { 0, READ_PAUSE_NS };
-	const sqlite3_io_methods *system = layers[file->pMethods == &layers[1].ours].system;
+	const sqlite3_io_methods *system = system_methods(file);
 	int result = system->xRead(file, out, len, offset);
 
 	for (int tries = 1; tries < READ_TRIES && result == SQLITE_IOERR_CORRUPTFS; tries++) {
@@ -66,7 +75,7 @@ read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 static int
 truncate_file(sqlite3_file *file, sqlite3_int64 to)
 {
-	const sqlite3_io_methods *system = layers[file->pMethods == &layers[1].ours].system;
+	const sqlite3_io_methods *system = system_methods(file);
 	uint8_t header[PX_LOG_HEADER];
 	sqlite3_int64 size = 0;
 	uint32_t salt;
@@ -81,6 +90,24 @@ truncate_file(sqlite3_file *file, sqlite3_int64 to)
 	return SQLITE_OK;
 }
 
+static int
+write_file(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 offset)
+{
+	int result = system_methods(file)->xWrite(file, bytes, len, offset);
+
+	was_full = was_full || result == SQLITE_FULL;
+	return result;
+}
+
+bool
+px_db_was_full(void)
+{
+	bool is_so = was_full;
+
+	was_full = false;
+	return is_so;
+}
+
 static void
 take_over(sqlite3_file *file, struct layer *layer)
 {
@@ -89,6 +116,7 @@ take_over(sqlite3_file *file, struct layer *layer)
 		layer->ours = *layer->system;
 		layer->ours.xRead = read_file;
 		layer->ours.xTruncate = truncate_file;
+		layer->ours.xWrite = write_file;
 	}
 	if (file->pMethods == layer->system)
 		file->pMethods = &layer->ours;

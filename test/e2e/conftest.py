@@ -75,6 +75,13 @@ def device(make_device):
 
 
 @pytest.fixture
+def bodies_may_be_broken(posted):
+    """Nobody can tell of a byte inside a document that it was flipped on the disk: what is posted then need be no JSON."""
+    yield
+    posted.clear()
+
+
+@pytest.fixture
 def in_memory(monkeypatch, make_device):
     """A device in memory, for so many recorders or files that they would wait for a disk all the time."""
     if os.access("/dev/shm", os.W_OK):

@@ -238,17 +238,22 @@ def test_damage_in_the_schema_is_found(device, upstream, content):
         assert set(ids) <= set(upstream.committed), at
 
 
-@pytest.mark.parametrize("content", [b"\0" * PAGE, b"\xa5" * 700], ids=["zeros", "junk"])
+# What is written into the page of a table, and where: over all of it, its head, what its oldest row holds.
+IN_A_PAGE = {"zeros": (0, b"\0" * PAGE), "junk": (0, b"\xa5" * 700), "a row": (PAGE - 13, b"\xb0" * 13)}
+
+
+@pytest.mark.parametrize("case", IN_A_PAGE, ids=str)
 @pytest.mark.parametrize("name", ["counters", "item", "mark", "mark_quarantined", "mark_deferred", "spool", "timer", "run", "taken"])
-def test_damage_where_nothing_leads_is_found(device, upstream, name, content):
+def test_damage_where_nothing_leads_is_found(device, upstream, name, case):
     """All is delivered, so that the next flush has nothing to do in the table."""
+    at, content = IN_A_PAGE[case]
     device.configure(upstream)
     device.record(2)
     device.flush().ended(0)
     checkpoint(device)
     with contextlib.closing(sqlite3.connect(device.spool)) as database:
         root, = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-    overwrite(device.spool, content, (root - 1) * PAGE)
+    overwrite(device.spool, content, (root - 1) * PAGE + at)
     for _ in range(2):
         device.flush("--no-snapshot")
     assert device.status("export").ended(0).out == ""

@@ -34,6 +34,86 @@ def leaves_of_items(data):
     return [int.from_bytes(root[at:at + 4], "big") for at in [*places, 8]]
 
 
+# -- damage that a flush comes upon, and takes for something else
+
+def test_pages_beyond_all_numbers(device, upstream):
+    """SQLite says that the disk is full where a page leads to one that no file can have."""
+    device.configure(upstream, batch={"max_items": 7})
+    device.record(60)
+    checkpoint(device)
+    data = device.spool.read_bytes()
+    for leaf in leaves_of_items(data)[1:-1]:
+        with contextlib.suppress(FileNotFoundError):
+            side(device, "-wal").unlink()
+        device.spool.write_bytes(data)
+        overwrite(device.spool, b"\xff" * 700, (leaf - 1) * PAGE + 900)
+        for _ in range(2):
+            last = device.flush("--now")
+        last.ended(0)
+        assert aside(device) and device.stats()["pending"] == 0
+        for path in aside(device):
+            path.unlink()
+
+
+def test_a_disk_that_is_full_is_not_damage(device, upstream):
+    device.configure(upstream)
+    device.record(3)
+    spool_id = device.stats()["spool_id"]
+    limit = device.spool.stat().st_size
+    # The longest file that a process may write, as a full disk but for the number of the error.
+    device.run("sh", "-c", 'ulimit -f %d; exec "$@"' % (limit // 512), "sh", harness.FLUSH, "-c", device.config, "-s", device.spool, "--now")
+    device.flush("--now").ended(0)
+    assert aside(device) == [] and device.stats()["spool_id"] == spool_id
+
+
+@pytest.mark.parametrize("pair", [(0, 3), (0, -1), (1, 2), (-2, -1)], ids=str)
+def test_leaves_that_changed_places(device, upstream, pair):
+    """Whatever becomes of an item whose key does not lead to it, it would be there again, and be posted for ever."""
+    device.configure(upstream, batch={"max_items": 7})
+    ids = device.record(60)
+    checkpoint(device)
+    data = device.spool.read_bytes()
+    first, second = (leaves_of_items(data)[at] - 1 for at in pair)
+    overwrite(device.spool, data[first * PAGE:(first + 1) * PAGE], second * PAGE)
+    overwrite(device.spool, data[second * PAGE:(second + 1) * PAGE], first * PAGE)
+    device.flush("--now").ended(0)
+    device.flush("--now").ended(0)
+    assert set(upstream.committed) == set(ids) and max(map(len, upstream.committed.values())) <= 2
+    assert device.stats()["pending"] == 0
+
+
+@pytest.mark.parametrize("seq", [1, 4, 9], ids=str)
+def test_a_key_that_no_item_has(device, upstream, seq):
+    """Nobody comes by such an item who asks for those that were recorded."""
+    device.configure(upstream, batch={"max_items": 3})
+    ids = device.record(9)
+    checkpoint(device)
+    with contextlib.closing(sqlite3.connect(device.spool)) as database:
+        database.execute("UPDATE item SET key = key + ? WHERE key = ?", (EVENT_KEYS, EVENT_KEYS + seq))
+        database.commit()
+    for _ in range(2):
+        device.flush("--now").ended(0)
+    assert device.stats()["pending"] == 0 and device.list() == []
+    assert set(ids) - {ids[seq - 1]} <= set(upstream.committed)
+
+
+def test_damage_among_quarantined_items(device, upstream):
+    """Which no flush sends, but a person will ask for."""
+    device.configure(upstream)
+    ids = device.record(20)
+    upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "no"} for name in request.ids]}})
+    device.flush("--now").ended(0)
+    upstream.script()
+    checkpoint(device)
+    leaf = leaves_of_items(device.spool.read_bytes())[1]
+    overwrite(device.spool, b"\xff" * 16, leaf * PAGE - 16)     # the end of its oldest item
+    for _ in range(2):
+        device.flush("--now").ended(0)
+    items = [json.loads(line) for line in device.status("export").ended(0).out.splitlines()]
+    assert {item["state"] for item in items} == {"quarantined"}
+    assert len(set(ids) - {item["item"]["id"] for item in items}) == 1 and len(items) == 19
+
+
 # -- damage in the write-ahead log
 
 def frames_of(data):
@@ -181,3 +261,102 @@ def test_a_huge_spool(request, upstream, make, where):
     assert stats["pending"] == 0 and stats["overflow"] == 0
     assert len(set(ids) - set(upstream.committed)) <= MAY_LOSE.get(make, 0)
     assert [items[0]["topic"] for items in upstream.committed.values()].count("later") == 1
+
+
+# -- at random
+
+def pending(device, upstream):
+    del upstream
+    device.record(12)
+    device.event("large", *["k%d=%s" % (number, "v" * 4000) for number in range(5)])
+
+
+def delivered_and_more(device, upstream):
+    pending(device, upstream)
+    device.flush("--now").ended(0)
+    device.record(4)
+
+
+def quarantined(device, upstream):
+    pending(device, upstream)
+    upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "no"} for name in request.ids[::2]]}})
+    device.flush("--now").ended(0)
+    upstream.script()
+    device.record(3)
+
+
+def many(device, upstream):
+    del upstream
+    device.record(60)
+
+
+def spools(make_device, upstream, folder):
+    """A folder for each, with its log and without."""
+    for make in pending, delivered_and_more, quarantined, many:
+        device = make_device()
+        device.configure(upstream)
+        make(device, upstream)
+        yield shutil.copytree(device.spool_folder, folder / make.__name__)
+        checkpoint(device)
+        yield shutil.copytree(device.spool_folder, folder / (make.__name__ + " without a log"))
+
+
+def hurt(chance, folder):
+    """Does something to the file or its log; what that was."""
+    path = folder / chance.choice(["spool.db", "spool.db", "spool.db-wal"])
+    size = path.stat().st_size if path.exists() else 0
+    if size <= PAGE:
+        return "nothing"
+    kind = chance.choice(["write"] * 8 + ["cut", "swap"])
+    at = chance.choice([chance.randrange(72, min(size, 2 * PAGE)), chance.randrange(72, size), chance.randrange(size // PAGE) * PAGE + 80])
+    if kind == "cut":
+        at = max(at, 512)       # what is shorter is a case of its own
+        os.truncate(path, at)
+    elif kind == "swap" and size > 3 * PAGE:
+        data, other = path.read_bytes(), chance.randrange(1, size // PAGE) * PAGE
+        at = max(at // PAGE, 1) * PAGE
+        overwrite(path, data[at:at + PAGE], other)
+        overwrite(path, data[other:other + PAGE], at)
+    else:
+        byte = chance.choice([None, 0, 0x80, 0x84, 0xff])
+        content = bytes(chance.randrange(256) if byte is None else byte for _ in range(chance.choice([1, 4, 16, 700])))
+        overwrite(path, content, at)
+        kind = "%s of %s" % (kind, content[:16].hex())
+    return "%s at %d of %s" % (kind, at, path.name)
+
+
+def check_mended(device, upstream, timeout=10):
+    """As an operator would see it, who looks after two runs."""
+    assert device.try_event("new", monit={}, timeout=timeout).status == 0
+    for _ in range(2):
+        result = device.flush("--now", timeout=timeout)
+        assert result.status in (0, STORAGE, LATER), result
+    result.ended(0)
+    device.status("export", timeout=timeout).ended(0)
+    device.status("list", timeout=timeout).ended(0)
+    assert device.status("health", timeout=timeout).status in (0, 1)
+    stats = device.stats()
+    assert stats["pending"] == 0 and stats["overflow"] == 0
+    assert sum((request.text or b"").count(b'"topic":"new"') for request in upstream.requests) == 1
+
+
+def test_damage_at_random(make_device, tmp_path, bodies_may_be_broken):
+    seed, count = int(os.environ.get("PX_DAMAGE_SEED") or time.time_ns() % 10 ** 9), 0
+    with Upstream() as upstream:
+        folders = list(spools(make_device, upstream, pathlib.Path(tmp_path)))
+        device = make_device()
+        end = time.monotonic() + float(os.environ.get("PX_DAMAGE_SECONDS") or 8)
+        while count == 0 or time.monotonic() < end:
+            chance = random.Random(seed + count)
+            device.configure(upstream, batch={"max_items": chance.choice([1, 7, 500])})
+            shutil.rmtree(device.spool_folder)
+            folder = chance.choice(folders)
+            shutil.copytree(folder, device.spool_folder)
+            done = [hurt(chance, device.spool_folder) for _ in range(chance.choice([1, 1, 1, 2, 5]))]
+            upstream.forget()
+            try:
+                check_mended(device, upstream)
+            except AssertionError as error:
+                pytest.fail("PX_DAMAGE_SEED=%d: %s: %s: %s" % (seed + count, folder.name, "; ".join(done), error), pytrace=False)
+            count += 1
+    print("%d spools from seed %d on" % (count, seed))

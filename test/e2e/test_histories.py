@@ -366,13 +366,6 @@ def shrunk(preload, history, why):
     return history, why
 
 
-@pytest.fixture
-def bodies_may_be_broken(posted):
-    """Nobody can tell of a byte inside a document that it was flipped on the disk: what is posted then need be no JSON."""
-    yield
-    posted.clear()
-
-
 def test_random_histories(preload, bodies_may_be_broken):
     if preload is None:
         pytest.skip("no C compiler to build the library that steps the clock")

@@ -253,6 +253,14 @@ flip_key(struct image *image)
 	image->bytes[4 * SIZE + 504] = 0xff;
 }
 
+/* Its first cell is taken to be where another page and another key are, which is in order. */
+static void
+move_cell(struct image *image)
+{
+	put(image->bytes + 4 * SIZE + 12, 2, 400);
+	memcpy(image->bytes + 4 * SIZE + 400, "vvvv\x03", 5);
+}
+
 static void
 flip_kind(struct image *image)
 {
@@ -314,6 +322,7 @@ static const struct {
 	{ "a loop", root_is_its_own_child, 12, 0x1ffe },
 	{ "a child beyond the end", child_beyond_the_end, 12, 0x1ffe },
 	{ "a key", flip_key, 12, 0x1ffe },
+	{ "a cell that leads to no page", move_cell, 12, 0x1ffe },
 	{ "the kind of a leaf", flip_kind, 12, 0x1ffe },
 	{ "the number of cells", too_many_cells, 12, 0x1ffe },
 	{ "without pointer map: rather too much", no_pointer_map, 12, 0x1efe },
