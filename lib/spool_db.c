@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "text.h"
+
 #define MS_PER_S 1000
 #define NS_PER_MS 1000000
 #define JITTER_NS UINT64_C(4000000)
@@ -374,11 +376,23 @@ px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_er
 }
 
 void
+px_db_clean_text(char *out, size_t size, struct px_slice text)
+{
+	struct px_buf clean = PX_BUF(3 * size);
+	size_t len = strnlen(text.ptr, text.len < size ? text.len : size - 1);
+
+	px_text_clean(&clean, text.ptr, len);
+	len = px_text_cut(px_buf_text(&clean), clean.len, size - 1);
+	(void)snprintf(out, size, "%.*s", (int)len, px_buf_text(&clean));
+	px_buf_clear(&clean);
+}
+
+void
 px_db_copy_text(char *out, size_t size, sqlite3_stmt *row, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(row, column);
 
-	(void)snprintf(out, size, "%s", text != NULL ? text : "");
+	px_db_clean_text(out, size, px_slice(text != NULL ? text : ""));
 }
 
 int

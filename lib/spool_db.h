@@ -102,7 +102,10 @@ int px_db_run(struct px_spool *spool, struct px_err *err, const char *sql, const
 int px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_err *err, const char *sql,
     const char *types, ...) PX_MUST_CHECK;
 
-/* The text of a column, cut to ${size}; "" where it is null. */
+/* ${text} as valid UTF-8, cut to ${size}: a byte may have been flipped on the disk. */
+void px_db_clean_text(char *out, size_t size, struct px_slice text);
+
+/* The text of a column, the same way; "" where it is null. */
 void px_db_copy_text(char *out, size_t size, sqlite3_stmt *row, int column);
 
 /* A reading transaction; px_db_end_read never fails in a way that matters. */

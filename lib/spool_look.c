@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "spool_db.h"
+#include "text.h"
 
 /* Read in one transaction, before their callbacks run. */
 #define HELD_ITEMS 64
 #define HELD_BYTES (1 << 20)
+#define HELD_TEXT_MAX (3 * (PX_TOPIC_MAX + PX_REASON_MAX) + 1)	/* U+FFFD is three bytes */
 
 #define ITEM_COLUMNS "i.key, i.id, i.time_ms, i.topic, i.body, coalesce(m.attempts, 0), m.deferred, m.reason"
 
@@ -36,26 +38,30 @@ struct walk {
 	struct held held;
 };
 
+/* A byte of topic and reason may have been flipped on the disk: from here on they are UTF-8. The body is what it is. */
 static int
 hold(struct held *held, const struct px_spool_item *item, struct px_err *err)
 {
-	size_t reason_len = item->reason != NULL ? strlen(item->reason) + 1 : 0;
-	size_t topic_len = item->item.topic.len;
-	size_t body_len = item->item.body.len;
-	char *bytes = malloc(body_len + topic_len + reason_len + 1);
 	struct px_spool_item *to = &held->items[held->count];
+	struct px_buf bytes = PX_BUF(item->item.body.len + HELD_TEXT_MAX);
+	size_t body_len = item->item.body.len;
+	size_t topic_len;
 
-	if (bytes == NULL)
-		return px_err_set(err, PX_STORAGE, "no memory for an item of %zu bytes", body_len);
-	*to = *item;
-	memcpy(bytes, item->item.body.ptr, body_len);
-	memcpy(bytes + body_len, item->item.topic.ptr, topic_len);
+	px_buf_add(&bytes, item->item.body.ptr, body_len);
+	px_text_clean(&bytes, item->item.topic.ptr, item->item.topic.len);
+	topic_len = bytes.len - body_len;
 	if (item->reason != NULL)
-		memcpy(bytes + body_len + topic_len, item->reason, reason_len);
-	to->item.body.ptr = bytes;
-	to->item.topic.ptr = bytes + body_len;
-	to->reason = item->reason != NULL ? bytes + body_len + topic_len : NULL;
-	held->bytes[held->count++] = bytes;
+		px_text_clean(&bytes, item->reason, strnlen(item->reason, PX_REASON_MAX));
+	px_buf_add_byte(&bytes, '\0');
+	if (bytes.failed) {
+		px_buf_clear(&bytes);
+		return px_err_set(err, PX_STORAGE, "no memory for an item of %zu bytes", body_len);
+	}
+	*to = *item;
+	to->item.body.ptr = bytes.data;
+	to->item.topic = (struct px_slice){ bytes.data + body_len, topic_len };
+	to->reason = item->reason != NULL ? bytes.data + body_len + topic_len : NULL;
+	held->bytes[held->count++] = bytes.data;
 	held->total += body_len;
 	return 0;
 }

@@ -161,11 +161,9 @@ slice_of(const struct px_column *column)
 static void
 copy_text(char *out, size_t size, const struct px_column *column)
 {
-	struct px_slice text = slice_of(column);
-
 	out[0] = '\0';
 	if (column->type >= 13 && column->type % 2 == 1)
-		(void)snprintf(out, size, "%.*s", (int)(text.len < size ? text.len : size - 1), text.ptr);
+		px_db_clean_text(out, size, slice_of(column));
 }
 
 /* What is known of an item beside itself; nothing where it can't be read. */

@@ -114,6 +114,26 @@ def test_damage_among_quarantined_items(device, upstream):
     assert len(set(ids) - {item["item"]["id"] for item in items}) == 1 and len(items) == 19
 
 
+def test_a_byte_that_is_no_text(device, upstream):
+    """What is said of items, and of runs, is UTF-8 whatever has become of it on the disk."""
+    device.configure(upstream)
+    device.record(2)
+    upstream.script({"body": {"rejected": [{"id": device.list()[0]["id"], "reason": "a reason"}]}}, {"status": 503})
+    device.flush("--now").ended(0)
+    device.record(1, topic="a-topic")
+    device.flush("--now").ended(LATER)
+    with contextlib.closing(sqlite3.connect(device.spool)) as database:
+        for table, column in ("mark", "reason"), ("spool", "last_failure_reason"), ("run", "reason"), ("item", "topic"):
+            database.execute("UPDATE %s SET %s = CAST(x'ff' || %s AS TEXT) WHERE length(%s) > 0" % (table, column, column, column))
+        database.commit()
+    assert device.stats()["last_failure"]["reason"].startswith("\ufffd")
+    assert [(item["topic"][0], (item["reason"] or "-")[0]) for item in device.list()] == [("\ufffd", "\ufffd"), ("\ufffd", "-")]
+    assert "\\xff" not in device.status("export").ended(0).out + device.status("list").ended(0).out + device.status("stats").ended(0).out
+    side(device, "-damaged").touch()
+    device.flush("--now").ended(0)
+    assert [(item["topic"][0], item["reason"][0]) for item in device.list()] == [("\ufffd", "\ufffd")]
+
+
 # -- damage in the write-ahead log
 
 def frames_of(data):
