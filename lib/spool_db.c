@@ -429,13 +429,18 @@ begin_write(struct px_spool *spool, struct px_err *err)
 static int
 try_write(struct px_spool *spool, px_db_work_fn *work, void *arg, bool *perhaps, struct px_err *err)
 {
+	int rc;
+
 	spool->is_writing = true;
 	spool->no_space = false;
 	*perhaps = false;
 	if (begin_write(spool, err) == -1 || work(spool, arg, err) == -1)
 		goto undo;
 	*perhaps = true;
-	if (px_db_run(spool, err, "COMMIT", "") == -1)
+	px_db_gather(true);
+	rc = px_db_run(spool, err, "COMMIT", "");
+	px_db_gather(false);
+	if (rc == -1)
 		goto undo;
 	spool->is_writing = false;
 	return 0;

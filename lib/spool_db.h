@@ -141,6 +141,8 @@ const char *px_db_vfs(void);
 
 /* Whether a write to a spool failed for want of space since this was asked last. */
 bool px_db_was_full(void);
+/* Whether what is written to logs is gathered until a sync: for a commit that ends with one. */
+void px_db_gather(bool is_on);
 
 /*
  * How far, in bytes, this connection read its write-ahead log to make an index of it: all frames before the last one that it

@@ -13,6 +13,10 @@
  * A log that is emptied need not become shorter: with other salts in its header its frames are left over, and the next ones are
  * written over them. Where a file grows, a sync also waits for the file system to note that.
  *
+ * SQLite writes a commit's frames one by one, head and page apart, and no frame is where the system's pages are: that takes
+ * longer than all else that a flush has the system do. So they are gathered, and written by the sync that ends the commit,
+ * before which nobody else is told of them.
+ *
  * SQLite says that there is no space also where a damaged page leads to one beyond the largest number that a page may have.
  */
 #include <stdio.h>
@@ -25,6 +29,7 @@
 
 #define READ_TRIES 3
 #define READ_PAUSE_NS 20000000
+#define GATHERED_MAX ((size_t)64 << 10)
 
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
@@ -42,52 +47,22 @@ static struct layer {
 static const sqlite3_file *newest_log;
 static int64_t log_read_to;
 
-static int64_t kept_bytes;	/* of a log that is emptied */
+static int64_t kept_bytes;	/* of a log that is emptied; 0: it is cut off */
 static bool was_full;		/* a write failed for want of space, and nobody has asked yet */
+
+/* What is still to be written of one log, without a gap. */
+static struct {
+	bool is_on;
+	sqlite3_file *file;
+	sqlite3_int64 at;
+	size_t len;
+	uint8_t bytes[GATHERED_MAX];
+} gathered;
 
 static const sqlite3_io_methods *
 system_methods(const sqlite3_file *file)
 {
 	return layers[file->pMethods == &layers[1].ours].system;
-}
-
-/*
- * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
- * has to be more than a bad moment.
- */
-static int
-read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
-{
-	const struct timespec pause = { 0, READ_PAUSE_NS };
-	const sqlite3_io_methods *system = system_methods(file);
-	int result = system->xRead(file, out, len, offset);
-
-	for (int tries = 1; tries < READ_TRIES && result == SQLITE_IOERR_CORRUPTFS; tries++) {
-		(void)nanosleep(&pause, NULL);
-		result = system->xRead(file, out, len, offset);
-	}
-	if (file == newest_log && len == SPOOL_FRAME && result == SQLITE_OK)
-		log_read_to = offset + len;
-	return result;
-}
-
-/* Of the ways in which a log is made shorter, only that to nothing is one that empties it. */
-static int
-truncate_file(sqlite3_file *file, sqlite3_int64 to)
-{
-	const sqlite3_io_methods *system = system_methods(file);
-	uint8_t header[PX_LOG_HEADER];
-	sqlite3_int64 size = 0;
-	uint32_t salt;
-
-	if (file != newest_log || to != 0 || kept_bytes == 0 || system->xFileSize(file, &size) != SQLITE_OK || size > kept_bytes ||
-	    system->xRead(file, header, sizeof(header), 0) != SQLITE_OK)
-		return system->xTruncate(file, to);
-	sqlite3_randomness(sizeof(salt), &salt);
-	if (!px_log_begin_anew(header, salt) || system->xWrite(file, header, sizeof(header), 0) != SQLITE_OK ||
-	    system->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) != SQLITE_OK)
-		return system->xTruncate(file, to);
-	return SQLITE_OK;
 }
 
 static int
@@ -108,6 +83,104 @@ px_db_was_full(void)
 	return is_so;
 }
 
+/* What could not be written is not tried again: the commit that it is of has failed. */
+static int
+write_gathered(void)
+{
+	size_t len = gathered.len;
+
+	gathered.len = 0;
+	return len == 0 ? SQLITE_OK : write_file(gathered.file, gathered.bytes, (int)len, gathered.at);
+}
+
+static int
+write_log(sqlite3_file *file, const void *bytes, int count, sqlite3_int64 offset)
+{
+	size_t len = (size_t)count;
+	int result = SQLITE_OK;
+
+	if (gathered.len > 0 && (gathered.file != file || offset != gathered.at + (sqlite3_int64)gathered.len ||
+	    len > GATHERED_MAX - gathered.len))
+		result = write_gathered();
+	if (result != SQLITE_OK)
+		return result;
+	if (!gathered.is_on || len > GATHERED_MAX)
+		return write_file(file, bytes, count, offset);
+	if (gathered.len == 0) {
+		gathered.file = file;
+		gathered.at = offset;
+	}
+	memcpy(gathered.bytes + gathered.len, bytes, len);
+	gathered.len += len;
+	return SQLITE_OK;
+}
+
+static int
+sync_log(sqlite3_file *file, int flags)
+{
+	int result = write_gathered();
+
+	return result == SQLITE_OK ? system_methods(file)->xSync(file, flags) : result;
+}
+
+void
+px_db_gather(bool is_on)
+{
+	gathered.is_on = is_on;
+	(void)write_gathered();
+}
+
+/*
+ * SQLite calls a file damaged whose disk fails to read it (SQLITE_IOERR_CORRUPTFS). A spool is made anew for that, so it
+ * has to be more than a bad moment.
+ */
+static int
+read_file(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
+{
+	const struct timespec pause = { 0, READ_PAUSE_NS };
+	const sqlite3_io_methods *system = system_methods(file);
+	int result = write_gathered();
+
+	if (result == SQLITE_OK)
+		result = system->xRead(file, out, len, offset);
+
+	for (int tries = 1; tries < READ_TRIES && result == SQLITE_IOERR_CORRUPTFS; tries++) {
+		(void)nanosleep(&pause, NULL);
+		result = system->xRead(file, out, len, offset);
+	}
+	if (file == newest_log && len == SPOOL_FRAME && result == SQLITE_OK)
+		log_read_to = offset + len;
+	return result;
+}
+
+/* False where it has to be cut off. */
+static bool
+begin_log_anew(sqlite3_file *file)
+{
+	const sqlite3_io_methods *system = system_methods(file);
+	uint8_t header[PX_LOG_HEADER];
+	sqlite3_int64 size = 0;
+	uint32_t salt;
+
+	if (system->xFileSize(file, &size) != SQLITE_OK || size > kept_bytes ||
+	    system->xRead(file, header, sizeof(header), 0) != SQLITE_OK)
+		return false;
+	sqlite3_randomness(sizeof(salt), &salt);
+	return px_log_begin_anew(header, salt) && system->xWrite(file, header, sizeof(header), 0) == SQLITE_OK &&
+	    system->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) == SQLITE_OK;
+}
+
+/* Of the ways in which a log is made shorter, only that to nothing is one that empties it. */
+static int
+truncate_log(sqlite3_file *file, sqlite3_int64 to)
+{
+	int result = write_gathered();
+
+	if (result != SQLITE_OK || (to == 0 && file == newest_log && kept_bytes > 0 && begin_log_anew(file)))
+		return result;
+	return system_methods(file)->xTruncate(file, to);
+}
+
 static void
 take_over(sqlite3_file *file, struct layer *layer)
 {
@@ -115,8 +188,12 @@ take_over(sqlite3_file *file, struct layer *layer)
 		layer->system = file->pMethods;
 		layer->ours = *layer->system;
 		layer->ours.xRead = read_file;
-		layer->ours.xTruncate = truncate_file;
 		layer->ours.xWrite = write_file;
+	}
+	if (layer == &layers[1]) {
+		layer->ours.xWrite = write_log;
+		layer->ours.xSync = sync_log;
+		layer->ours.xTruncate = truncate_log;
 	}
 	if (file->pMethods == layer->system)
 		file->pMethods = &layer->ours;

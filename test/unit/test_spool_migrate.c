@@ -276,7 +276,7 @@ try_all(bool kills)
 		at++;
 	} while (!(WIFEXITED(status) && WEXITSTATUS(status) == 0) && at < MOST_CALLS);
 	/* It came to the migration's own writing and syncing. */
-	assert_in_range(at, 10, MOST_CALLS - 1);
+	assert_in_range(at, 6, MOST_CALLS - 1);
 }
 
 static void
