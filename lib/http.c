@@ -210,6 +210,7 @@ px_http_open(struct px_http **out, const struct px_http_options *options, struct
 		return -1;
 	if (http_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return px_err_set(err, PX_BUG, "cannot start libcurl");
+	http_curl_give_back();
 	http = calloc(1, sizeof(*http));
 	if (http == NULL) {
 		http_curl.global_cleanup();
@@ -251,6 +252,7 @@ px_http_close(struct px_http *http)
 	http_curl.slist_free_all(http->gzip_headers);
 	free(http);
 	http_curl.global_cleanup();
+	http_curl_give_back();
 }
 
 int

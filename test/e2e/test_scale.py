@@ -35,7 +35,7 @@ def test_10000_waiting_events(in_memory, upstream):
     assert len(upstream.requests) >= WAITING // 500
     if device.syslog_is_ours:
         peaks = [int(line.split()[0]) for line in peak.read_text().splitlines()]
-        assert peaks and max(peaks) < 16 * 1024, "peak of resident memory: %s kB; %s" % (peaks, result)
+        assert peaks and max(peaks) < 11 * 1024, "peak of resident memory: %s kB; %s" % (peaks, result)
 
     # After the backlog the files shrink within two flushes.
     device.event("cpu")
