@@ -75,20 +75,20 @@ clock_ms(clockid_t clock)
 	return (int64_t)at.tv_sec * PX_MS_PER_S + at.tv_nsec / NS_PER_MS;
 }
 
+/* Read once: it stays as it is while anything runs, and a flush asks for the time with each batch. */
 static void
 read_boot_id(char out[PX_ID_MAX])
 {
+	static char known[PX_ID_MAX];
 	struct px_buf content = PX_BUF(64);
 	struct px_err err;
 	struct px_slice id = { "", 0 };
 
-	if (px_sys_read_file(BOOT_ID_FILE, PX_FILE_ANY, &content, &err) == 0)
+	if (known[0] == '\0' && px_sys_read_file(BOOT_ID_FILE, PX_FILE_ANY, &content, &err) == 0)
 		id = px_slice_trim((struct px_slice){ px_buf_text(&content), content.len });
-	out[0] = '\0';
-	if (px_id_is_valid(id)) {
-		memcpy(out, id.ptr, id.len);
-		out[id.len] = '\0';
-	}
+	if (px_id_is_valid(id))
+		memcpy(known, id.ptr, id.len);
+	memcpy(out, known, sizeof(known));
 	px_buf_clear(&content);
 }
 
