@@ -113,12 +113,53 @@ holds_no_more_than_it_sends(void **state)
 	px_buf_clear(&text);
 }
 
+/* The text of one document after the other, each a little other than those before, ${near} of them apart. */
+static void
+make_documents(struct px_buf *text, int near)
+{
+	px_buf_rewind(text, 0);
+	for (int i = 0; i < 600; i++)
+		px_buf_printf(text, "{\"id\":\"%08x\",\"seq\":%d,\"topic\":\"topic of %d\",\"monit\":{\"service\":\"%08x\",\"state\":"
+		    "\"failed\",\"description\":\"usage of %d.%d%% matches resource limit\"}},", (unsigned)i * 2654435761U, i, i % near,
+		    (unsigned)(i % near) * 2246822519U, i * 37 % 97, i * 11 % 10);
+}
+
+/* Each body, not the first alone, is at most a seventh larger than zlib makes it by default. */
+static void
+stays_near_the_smallest(void **state)
+{
+	static const int nears[] = { 1, 12, 90 };
+	struct px_pack pack = px_pack(BODY_MAX);
+	struct px_buf text = PX_BUF(BODY_MAX);
+	Bytef *smallest = malloc(BODY_MAX);
+
+	(void)state;
+	assert_non_null(smallest);
+	for (size_t i = 0; i < COUNT(nears); i++) {
+		uLongf len = BODY_MAX;
+		struct px_slice body;
+		struct px_err err;
+
+		make_documents(&text, nears[i]);
+		assert_int_equal(compress(smallest, &len, (const Bytef *)text.data, text.len), Z_OK);
+		assert_int_equal(px_pack_begin(&pack, true, &err), 0);
+		px_pack_add(&pack, text.data, text.len);
+		assert_int_equal(px_pack_end(&pack, &body, &err), 0);
+		if (body.len > len + len / 7)
+			fail_msg("%d apart: %zu bytes, zlib alone has %lu", nears[i], body.len, (unsigned long)len);
+	}
+	px_pack_clear(&pack);
+	px_buf_clear(&text);
+	free(smallest);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packs_what_it_is_given),
 		cmocka_unit_test(holds_no_more_than_it_sends),
+		cmocka_unit_test(stays_near_the_smallest),
 	};
 
 	return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
