@@ -37,15 +37,15 @@ class Lab:
         """An empty folder, on the disk of the build."""
         return pathlib.Path(tempfile.mkdtemp(dir=self.folder))
 
-    def config(self, url="http://127.0.0.1:1", compression="gzip", **snapshot):
+    def config(self, url="http://127.0.0.1:1", compression="gzip", ca_file=None, **snapshot):
         """A configuration with a spool in a folder of its own."""
         folder = self.room()
         (folder / "spool").mkdir()
         path = folder / "px-status.conf"
         lines = "".join("%s = %s\n" % setting for setting in {"enabled": "no", **snapshot}.items())
         path.write_text("[device]\nid = bench\n[spool]\npath = %s/spool/spool.db\nmax_items = 10000000\nmax_bytes = 8G\n"
-                        "[upstream]\nurl = %s\ncompression = %s\n[snapshot]\n%s[schedule]\nsplay = 0s\n"
-                        % (folder, url, compression, lines))
+                        "[upstream]\nurl = %s\ncompression = %s\n%s[snapshot]\n%s[schedule]\nsplay = 0s\n"
+                        % (folder, url, compression, "ca_file = %s\n" % ca_file if ca_file else "", lines))
         path.chmod(0o600)
         return path
 

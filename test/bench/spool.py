@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Spools with many events in them, made from one that was recorded."""
 import sqlite3
+import uuid
 
 from lab import MONIT, seconds, spool_of
 
@@ -60,8 +61,17 @@ def fill(lab, config, count):
 
 
 def bodies(config):
-    """The documents of the items, in order."""
+    """The documents of the items as they are stored, in order."""
+    return (body for _, _, body in items(config))
+
+
+def documents(config):
+    """The same as a batch has them."""
+    for key, name, body in items(config):
+        yield '{"id":"%s","seq":%d,%s' % (uuid.UUID(bytes=name), key - EVENT_KEYS, body[1:])
+
+
+def items(config):
     with sqlite3.connect(spool_of(config)) as spool:
-        for row in spool.execute("SELECT CAST(body AS TEXT) FROM item ORDER BY key"):
-            yield row[0]
+        yield from spool.execute("SELECT key, id, CAST(body AS TEXT) FROM item ORDER BY key")
     spool.close()
