@@ -43,6 +43,7 @@ CHAINS = {chain.name: chain for chain in (
     Chain("power-unconfirmed", "flush-events", "flush-unconfirmed", "event-warm", "flush-events"),
     Chain("power-first-flush", "flush-first", "flush-first", "event-warm"),
     Chain("power-backlog", "flush-backlog", "flush-backlog", "event-warm", "flush-events", "event-warm"),
+    Chain("power-long-backlog", "flush-long-backlog", "flush-long-backlog", "event-warm", "flush-events"),
     Chain("power-renew", "flush-damaged", "flush-damaged", "event-warm"),
     Chain("power-broken", "flush-broken", "flush-broken", "event-warm"),
 )}

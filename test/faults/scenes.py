@@ -153,6 +153,11 @@ def backlog(bench):
     return held
 
 
+def long_backlog(bench):
+    """So long that the write-ahead log is emptied between two batches of one flush."""
+    return events(700, 1500)(bench)
+
+
 @contextlib.contextmanager
 def no_longer_newer(bench):
     yield
@@ -256,6 +261,7 @@ ALL = [
           says="it was made by a newer px-status (version 2, this one knows 1)"),
     Scene("flush-nothing", nothing),
     Scene("flush-backlog", backlog, batch={"max_items": 20}),
+    Scene("flush-long-backlog", long_backlog, batch={"max_items": 200}),
     Scene("flush-excess", excess, may_lose=True),
 ]
 
