@@ -193,9 +193,9 @@ compare_frames(const void *a, const void *b)
 	return order != 0 ? order : left->at < right->at ? -1 : left->at > right->at;
 }
 
-/* The newest whole version of each page that is in the log. */
+/* The newest whole version of each page that is in the log, among those of ${frames}. */
 static int
-find_newest(struct px_pages *pages, struct px_err *err)
+find_newest(struct px_pages *pages, enum px_frames frames, struct px_err *err)
 {
 	size_t count = 0;
 
@@ -204,9 +204,13 @@ find_newest(struct px_pages *pages, struct px_err *err)
 	pages->newest = calloc(pages->log.count, sizeof(*pages->newest));
 	if (pages->newest == NULL)
 		return px_err_set(err, PX_STORAGE, "no memory for a log of %zu frames", pages->log.count);
-	for (size_t i = 0; i < pages->log.count; i++)
-		if (pages->log.frames[i].at != 0 && pages->log.frames[i].page <= pages->count)
-			pages->newest[count++] = pages->log.frames[i];
+	for (size_t i = 0; i < pages->log.count; i++) {
+		const struct px_log_frame *frame = &pages->log.frames[i];
+
+		pages->has_doubtful = pages->has_doubtful || frame->is_doubtful;
+		if (frame->at != 0 && frame->page <= pages->count && (frames == PX_FRAMES_ALL || !frame->is_doubtful))
+			pages->newest[count++] = *frame;
+	}
 	qsort(pages->newest, count, sizeof(*pages->newest), compare_frames);
 	for (size_t i = 0; i < count; i++) {
 		pages->newest_count -= pages->newest_count > 0 && pages->newest[pages->newest_count - 1].page == pages->newest[i].page;
@@ -307,7 +311,8 @@ page_size_of(const struct px_bytes *file)
 }
 
 static int
-open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, size_t size, struct px_err *err)
+open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, enum px_frames frames, size_t size,
+    struct px_err *err)
 {
 	int64_t count = file->len / (int64_t)size;
 
@@ -321,7 +326,7 @@ open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct
 				count = pages->log.frames[i].page;
 	}
 	pages->count = (uint32_t)(count < PAGES_MAX ? count : PAGES_MAX);
-	if (find_newest(pages, err) == -1 || find_extents(pages, err) == -1)
+	if (find_newest(pages, frames, err) == -1 || find_extents(pages, err) == -1)
 		return -1;
 	pages->chain_pages = 16 * (int64_t)pages->held + 100000;
 	pages->marks = calloc(pages->held + 1, 1);
@@ -357,12 +362,13 @@ count_row(void *arg, const struct px_row *row)
 }
 
 int
-px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, struct px_err *err)
+px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, enum px_frames frames,
+    struct px_err *err)
 {
 	size_t size = page_size_of(file);
 	int64_t found = 0;
 
-	if (open_with_size(pages, file, log, size, err) == -1)
+	if (open_with_size(pages, file, log, frames, size, err) == -1)
 		return -1;
 	if (size == PAGE_SIZE)
 		return 0;
@@ -370,7 +376,7 @@ px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct 
 	if (found > 0)
 		return 0;
 	px_pages_close(pages);
-	return open_with_size(pages, file, log, PAGE_SIZE, err);
+	return open_with_size(pages, file, log, frames, PAGE_SIZE, err);
 }
 
 void

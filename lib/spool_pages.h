@@ -140,6 +140,7 @@ struct px_pages {
 	uint32_t count;			/* the last page that holds anything, the log's included */
 	struct px_log_frame *newest;	/* owned; by page: the newest version of each that is in the log */
 	size_t newest_count;
+	bool has_doubtful;		/* the log has frames that are */
 	struct px_extent *extents;	/* owned; in their order */
 	size_t extent_count;
 	size_t held;			/* pages in them */
@@ -152,9 +153,13 @@ struct px_pages {
 	bool no_memory;			/* there was none for a row that is there */
 };
 
-/* ${log} NULL: the file alone. -1 only for want of memory. px_pages_close frees; it takes one that is all zero. */
-int px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, struct px_err *err)
-    PX_MUST_CHECK;
+/*
+ * ${log} NULL: the file alone; PX_FRAMES_CERTAIN: and what of the log is certain. -1 only for want of memory. px_pages_close
+ * frees; it takes one that is all zero.
+ */
+enum px_frames { PX_FRAMES_ALL, PX_FRAMES_CERTAIN };
+int px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, enum px_frames frames,
+    struct px_err *err) PX_MUST_CHECK;
 void px_pages_close(struct px_pages *pages);
 
 /* Marks of a page. */

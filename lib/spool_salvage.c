@@ -35,7 +35,7 @@ struct view {
 	bool only_torn;		/* of the file: what an undamaged log has is newer */
 };
 
-#define VIEWS 2
+#define VIEWS 3
 
 struct salvage {
 	struct px_spool *fresh;
@@ -120,29 +120,45 @@ find_rows(struct view *view, struct px_err *err)
 	return 0;
 }
 
-/* Opens what there is to read, the view that is believed most first. */
+static int
+open_view(struct salvage *salvage, struct view **out, const struct px_source *source, const struct px_bytes *log,
+    enum px_frames frames, struct px_err *err)
+{
+	struct view *view = &salvage->views[salvage->view_count++];
+
+	*out = view;
+	if (px_pages_open(&view->pages, &source->file, log, frames, err) == -1)
+		return -1;
+	px_source_identify(&view->pages, &view->identity);
+	return 0;
+}
+
+/*
+ * Opens what there is to read, the view that is believed most first. A frame behind damage may be of a commit that the power
+ * failed in: what it has counts as well as what was there before.
+ */
 static int
 open_views(struct salvage *salvage, const struct px_source *source, struct px_err *err)
 {
-	struct view *whole = &salvage->views[0];
-	struct view *file = &salvage->views[1];
+	struct view *certain;
+	struct view *file;
 
-	salvage->primary = whole;
-	salvage->view_count = 1;
-	if (px_pages_open(&whole->pages, &source->file, &source->log, err) == -1)
+	if (open_view(salvage, &certain, source, &source->log, PX_FRAMES_CERTAIN, err) == -1)
 		return -1;
-	px_source_identify(&whole->pages, &whole->identity);
-	if (whole->pages.log.count > 0) {
-		if (px_pages_open(&file->pages, &source->file, NULL, err) == -1)
+	salvage->primary = certain;
+	if (certain->pages.has_doubtful &&
+	    open_view(salvage, &salvage->primary, source, &source->log, PX_FRAMES_ALL, err) == -1)
+		return -1;
+	if (certain->pages.log.count > 0) {
+		if (open_view(salvage, &file, source, NULL, PX_FRAMES_ALL, err) == -1)
 			return -1;
-		px_source_identify(&file->pages, &file->identity);
-		if (!px_source_log_is_of(&file->identity, &whole->identity)) {
+		if (!px_source_log_is_of(&file->identity, &salvage->primary->identity)) {
 			salvage->primary = file;
-			salvage->view_count = 2;
-		} else if (whole->pages.log.is_damaged) {
-			px_pages_share_torn(&file->pages, &whole->pages);
+		} else if (certain->pages.log.is_damaged) {
+			px_pages_share_torn(&file->pages, &certain->pages);
 			file->only_torn = true;
-			salvage->view_count = 2;
+		} else {
+			salvage->view_count--;
 		}
 	}
 	for (size_t i = 0; i < salvage->view_count; i++)

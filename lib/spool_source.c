@@ -230,10 +230,10 @@ look_at_log(struct px_spool *spool, bool deeply, const char *log_path, struct px
 		goto out;
 	}
 	/* What is in the file was in the log before, so the file is read first. */
-	if (px_pages_open(&file, &source.file, NULL, err) == -1)
+	if (px_pages_open(&file, &source.file, NULL, PX_FRAMES_ALL, err) == -1)
 		goto out;
 	px_source_identify(&file, &identities[0]);
-	if (px_pages_open(&whole, &source.file, &source.log, err) == -1)
+	if (px_pages_open(&whole, &source.file, &source.log, PX_FRAMES_ALL, err) == -1)
 		goto out;
 	px_source_identify(&whole, &identities[1]);
 	if (whole.log.is_damaged)

@@ -95,8 +95,9 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	log.bytes = file.bytes + file.len;
 	file_bytes.len = (int64_t)file.len;
 	log_bytes.len = (int64_t)log.len;
-	for (int with_log = 0; with_log < 2; with_log++) {
-		expect(px_pages_open(&pages, &file_bytes, with_log == 1 ? &log_bytes : NULL, &err) == 0);
+	for (int with_log = 0; with_log < 3; with_log++) {
+		expect(px_pages_open(&pages, &file_bytes, with_log > 0 ? &log_bytes : NULL,
+		    with_log == 1 ? PX_FRAMES_CERTAIN : PX_FRAMES_ALL, &err) == 0);
 		read_tables(&pages);
 		px_pages_close(&pages);
 	}

@@ -364,7 +364,7 @@ test_tree(void **state)
 		file.len = (int64_t)image.len;
 		pages = (struct px_pages){ .count = 0 };
 		put_counters(&image);
-		assert_int_equal(px_pages_open(&pages, &file, NULL, &err), 0);
+		assert_int_equal(px_pages_open(&pages, &file, NULL, PX_FRAMES_ALL, &err), 0);
 		assert_int_equal(pages.size, SIZE);
 		px_pages_each(&pages, PX_TABLE_MARK, trees[i].at_least, take_key, &keys);
 		if (keys != trees[i].keys)
@@ -426,7 +426,7 @@ test_holes(void **state)
 		put(image.bytes + 4 * SIZE + 8, 4, FAR);
 		if (damaged == 1)
 			zero_root(&image);
-		assert_int_equal(px_pages_open(&pages, &bytes, NULL, &err), 0);
+		assert_int_equal(px_pages_open(&pages, &bytes, NULL, PX_FRAMES_ALL, &err), 0);
 		assert_int_equal(pages.count, FAR);
 		assert_int_equal(pages.held, 10);
 		px_pages_each(&pages, PX_TABLE_MARK, 12, take_key, &keys);
