@@ -145,7 +145,8 @@ def test_a_disk_that_others_fill(make_room, upstream):
         device.event("cpu", "n=1000", monit={})
     filling.accepted.append(1000)
     device.fill()
-    assert filling.record(3000) == "syslog"
+    places = [filling.record(3000) for _ in range(20)]          # some fit into the log, which keeps its length
+    assert places[-1] == "syslog" and places == sorted(places)
     device.configure(upstream, batch={"max_items": 5})
     device.flush("--now").ended(0)
     filling.arrived(upstream)
