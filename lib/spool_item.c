@@ -122,7 +122,15 @@ px_row_insert(struct px_spool *spool, const struct px_item *item, struct px_err 
 
 	if (px_row_id_bytes(item->id, id, err) == -1)
 		return -1;
-	return px_db_run(spool, err, "INSERT INTO item (key, id, time_ms, topic, body) VALUES (?1, ?2, ?3, ?4, ?5)", "ibisb",
+	if (px_db_run(spool, err, "INSERT INTO item (key, id, time_ms, topic, body) VALUES (?1, ?2, ?3, ?4, ?5)", "ibisb",
 	    px_row_key(item->kind, item->seq), id, (int64_t)sizeof(id), item->time_ms, topic != NULL ? topic : &none,
-	    item->body.ptr, (int64_t)item->body.len);
+	    item->body.ptr, (int64_t)item->body.len) == -1)
+		return -1;
+	/*
+	 * In a damaged schema "key" may be a column like any other, and nobody would find the item by it. Where it is what the
+	 * row's own would have been, a renewal takes the item.
+	 */
+	if (sqlite3_last_insert_rowid(spool->db) != px_row_key(item->kind, item->seq))
+		return px_db_malformed(spool, "the table of items", err);
+	return 0;
 }

@@ -11,7 +11,7 @@
 
 const struct px_table_facts px_tables[PX_TABLE_COUNT] = {
 	[PX_TABLE_COUNTERS] = { "counters", 3, "niiiiiiiu", 1, 1, true },
-	[PX_TABLE_ITEM] = { "item", 4, "nuiTb", 1, (INT64_C(1) << 49) - 1, true },
+	[PX_TABLE_ITEM] = { "item", 4, "IuiTb", 1, (INT64_C(1) << 49) - 1, true },
 	[PX_TABLE_MARK] = { "mark", 5, "niIT", 1, (INT64_C(1) << 49) - 1, true },
 	[PX_TABLE_SPOOL] = { "spool", 8, "nt****************", 1, 1, true },
 	[PX_TABLE_TAKEN] = { "taken", 11, "t", 0, 0, false },

@@ -97,6 +97,22 @@ def test_a_key_that_no_item_has(device, upstream, seq):
     assert set(ids) - {ids[seq - 1]} <= set(upstream.committed)
 
 
+@pytest.mark.parametrize("left", [True, False], ids=["an item is there", "all is delivered"])
+def test_a_key_that_is_a_column(device, upstream, left):
+    """A recorder does not read the schema, and an insert into this one succeeds."""
+    device.configure(upstream)
+    device.record(1)
+    if not left:
+        device.flush("--now").ended(0)
+    checkpoint(device)
+    schema = device.spool.read_bytes()[:PAGE]
+    overwrite(device.spool, b"\xff", schema.index(b"item(key INTEGER PRIMARY KEY") + len("item(key INTEGER"))
+    under_monit(device)
+    for _ in range(2):
+        device.flush("--now").ended(0)
+    assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "later"]
+
+
 def test_damage_among_quarantined_items(device, upstream):
     """Which no flush sends, but a person will ask for."""
     device.configure(upstream)
