@@ -259,8 +259,10 @@ static int
 deliver_all(struct deliver_run *run, struct px_err *err)
 {
 	const struct px_delivery_job *job = run->job;
-	int64_t began_ms = run->head.now.boot_ms;
+	int64_t began_ms;
 
+	job->world->now(&run->head.now);
+	began_ms = run->head.now.boot_ms;
 	do {
 		if (read_head(job, &run->head, err) == -1)
 			return -1;
@@ -306,8 +308,6 @@ px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, st
 	int rc;
 
 	run_init(&run, job, state, out);
-	if (read_head(job, &run.head, err) == -1)
-		return -1;
 	rc = deliver_all(&run, err);
 	rc = end_refusals(&run, rc, err);
 	run_clear(&run);
