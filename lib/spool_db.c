@@ -92,6 +92,9 @@ system_error(const struct px_spool *spool, int kind)
 
 	if ((error_number == ENOENT || error_number == EBADF) && access(spool->path, W_OK) == -1)
 		error_number = errno;
+	/* The log's index could not be made, which SQLite tells by what it tried last. */
+	if (kind == SQLITE_CANTOPEN && error_number == ENOENT && access(spool->path, F_OK) == 0)
+		error_number = EACCES;
 	return error_number;
 }
 
@@ -102,8 +105,8 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	int error_number = system_error(spool, kind);
 	bool is_full = px_db_was_full() && kind == SQLITE_FULL;
 	/*
-	 * Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. Nor has a spool more pages than
-	 * SQLite can count, so where it is full the disk is.
+	 * Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. Nor has a spool more
+	 * pages than SQLite can count, so where it is full the disk is.
 	 */
 	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG || (kind == SQLITE_FULL && !is_full);
 
@@ -115,9 +118,6 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	/* A database that others replaced under us looks damaged and is not. */
 	if (damaged && spool->is_open && has_moved(spool))
 		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': it was replaced meanwhile", verb, spool->name);
-	/* The log's index could not be made, which SQLite tells by what it tried last. */
-	if (kind == SQLITE_CANTOPEN && error_number == ENOENT && access(spool->path, F_OK) == 0)
-		error_number = EACCES;
 	if (error_number == EACCES)
 		return px_err_set(err, PX_STORAGE, "cannot %s spool '%s': %s; look at owner and mode of the file and its folder", verb,
 		    spool->name, strerror(EACCES));

@@ -114,8 +114,8 @@ void px_db_end_read(struct px_spool *spool);
 
 /*
  * Runs ${work} in a writing transaction. Where that fails for want of space, the reserve is given up when
- * ${may_spend_reserve} and it is no recorder, and it is tried once more. ${perhaps} (NULL is fine): it failed so late that it
- * may be done.
+ * ${may_spend_reserve} and it is no recorder, and it is tried once more. ${perhaps} (NULL is fine): it failed so late
+ * that it may be done.
  */
 typedef int px_db_work_fn(struct px_spool *spool, void *arg, struct px_err *err);
 int px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work, void *arg, bool *perhaps,
@@ -177,6 +177,11 @@ int px_db_migrate(struct px_spool *spool, const struct spool_step *steps, size_t
 /* spool_room.c: what max_bytes allows, and making room for it. */
 struct spool_bounds px_room_bounds(int64_t max_bytes);
 void px_room_set_bounds(struct px_spool *spool, int64_t max_bytes);
+
+/* The counters of a row that begins with SPOOL_COUNTERS, whatever stands there. */
+#define SPOOL_COUNTERS "recorded, acknowledged, quarantined, dropped, lost_events, lost_snapshots, max_bytes"
+#define SPOOL_COUNTERS_COUNT 7
+struct spool_counters px_room_counters_of(sqlite3_stmt *row);
 int px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err) PX_MUST_CHECK;
 
 /* How many items are there by ${counters}, which may be anything; -1 where they contradict each other. */
@@ -197,8 +202,8 @@ bool px_room_is_too_large(const struct px_spool *spool, int64_t bytes);
 int px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Empties the write-ahead log. Failing is no error. With ${waits} it waits for readers, and the log's length is zero then; without
- * it may keep that of some more frames than it is emptied at.
+ * Empties the write-ahead log. Failing is no error. With ${waits} it waits for readers, and the log's length is zero
+ * then; without it may keep that of some more frames than it is emptied at.
  */
 void px_room_checkpoint(struct px_spool *spool, bool waits);
 
@@ -219,7 +224,10 @@ int64_t px_row_key(enum px_kind kind, int64_t seq);
 int px_row_id_bytes(const char *id, uint8_t out[16], struct px_err *err) PX_MUST_CHECK;
 void px_row_id_text(const uint8_t bytes[16], char out[PX_ID_MAX]);
 
-/* Reads "key, id, time_ms, topic, body, attempts, deferred, reason" from column ${first} on; slices last until the next step. */
+/*
+ * Reads "key, id, time_ms, topic, body, attempts, deferred, reason" from column ${first} on; slices last until the next
+ * step.
+ */
 int px_row_read(struct px_spool *spool, sqlite3_stmt *statement, int first, struct px_spool_item *out, struct px_err *err)
     PX_MUST_CHECK;
 

@@ -410,30 +410,23 @@ px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err
 
 	memset(out, 0, sizeof(*out));
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
-	if (px_db_query(spool, &row, err, "SELECT recorded, acknowledged, quarantined, dropped, lost_events, lost_snapshots, id, "
-	    "last_quarantined_id, last_quarantined_reason, last_quarantined_ms, replaces_id, replaces_recorded, "
-	    "replaces_acknowledged FROM counters, spool WHERE counters.one = 1 AND spool.one = 1", "") == -1)
+	if (px_db_query(spool, &row, err, "SELECT " SPOOL_COUNTERS ", id, last_quarantined_id, last_quarantined_reason, "
+	    "last_quarantined_ms, replaces_id, replaces_recorded, replaces_acknowledged FROM counters, spool WHERE counters.one = 1 "
+	    "AND spool.one = 1", "") == -1)
 		return -1;
 	rc = px_db_step(spool, row, err);
 	if (rc == 0)
 		return px_db_malformed(spool, "the row of counters", err);
 	if (rc == -1)
 		return -1;
-	counters = (struct spool_counters){
-		.recorded = sqlite3_column_int64(row, 0),
-		.acknowledged = sqlite3_column_int64(row, 1),
-		.quarantined = sqlite3_column_int64(row, 2),
-		.dropped = sqlite3_column_int64(row, 3),
-		.lost_events = sqlite3_column_int64(row, 4),
-		.lost_snapshots = sqlite3_column_int64(row, 5),
-	};
-	copy_id(out->id, row, 6);
-	copy_id(out->last_quarantined_id, row, 7);
-	px_db_copy_text(out->last_quarantined_reason, sizeof(out->last_quarantined_reason), row, 8);
-	out->last_quarantined_ms = sqlite3_column_int64(row, 9);
-	copy_id(out->replaces_id, row, 10);
-	out->replaces_recorded = sqlite3_column_int64(row, 11);
-	out->replaces_acknowledged = sqlite3_column_int64(row, 12);
+	counters = px_room_counters_of(row);
+	copy_id(out->id, row, SPOOL_COUNTERS_COUNT);
+	copy_id(out->last_quarantined_id, row, SPOOL_COUNTERS_COUNT + 1);
+	px_db_copy_text(out->last_quarantined_reason, sizeof(out->last_quarantined_reason), row, SPOOL_COUNTERS_COUNT + 2);
+	out->last_quarantined_ms = sqlite3_column_int64(row, SPOOL_COUNTERS_COUNT + 3);
+	copy_id(out->replaces_id, row, SPOOL_COUNTERS_COUNT + 4);
+	out->replaces_recorded = sqlite3_column_int64(row, SPOOL_COUNTERS_COUNT + 5);
+	out->replaces_acknowledged = sqlite3_column_int64(row, SPOOL_COUNTERS_COUNT + 6);
 	px_db_done(row);
 	held = px_room_held(&counters);
 	if (!px_id_is_valid(px_slice(out->id)) || held == -1)

@@ -99,21 +99,10 @@ px_room_held(const struct spool_counters *counters)
 	return counters->quarantined >= 0 && counters->quarantined <= held ? held : -1;
 }
 
-int
-px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err)
+struct spool_counters
+px_room_counters_of(sqlite3_stmt *row)
 {
-	sqlite3_stmt *row;
-	int rc;
-
-	if (px_db_query(spool, &row, err, "SELECT recorded, acknowledged, quarantined, dropped, lost_events, lost_snapshots, "
-	    "max_bytes FROM counters WHERE one = 1", "") == -1)
-		return -1;
-	rc = px_db_step(spool, row, err);
-	if (rc == 0)
-		return px_db_malformed(spool, "the row of counters", err);
-	if (rc == -1)
-		return -1;
-	*out = (struct spool_counters){
+	return (struct spool_counters){
 		.recorded = sqlite3_column_int64(row, 0),
 		.acknowledged = sqlite3_column_int64(row, 1),
 		.quarantined = sqlite3_column_int64(row, 2),
@@ -122,6 +111,22 @@ px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *
 		.lost_snapshots = sqlite3_column_int64(row, 5),
 		.max_bytes = sqlite3_column_int64(row, 6),
 	};
+}
+
+int
+px_room_load(struct px_spool *spool, struct spool_counters *out, struct px_err *err)
+{
+	sqlite3_stmt *row;
+	int rc;
+
+	if (px_db_query(spool, &row, err, "SELECT " SPOOL_COUNTERS " FROM counters WHERE one = 1", "") == -1)
+		return -1;
+	rc = px_db_step(spool, row, err);
+	if (rc == 0)
+		return px_db_malformed(spool, "the row of counters", err);
+	if (rc == -1)
+		return -1;
+	*out = px_room_counters_of(row);
 	px_db_done(row);
 	if (px_room_held(out) == -1)
 		return px_db_malformed(spool, "the row of counters", err);
