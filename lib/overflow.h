@@ -43,8 +43,8 @@ typedef enum px_overflow_fate px_overflow_fn(void *arg, const struct px_overflow
 /*
  * Calls ${each} for every event file, oldest id first, then does what it said; a removed file is gone for good (folder
  * synced) when ${removed}, called next with its name, runs. Files left by recorders that died while writing are removed
- * after an hour. A file that is no regular file of its own, or too large for an event, is set aside as NAME.bad. No folder is
- * success. -1 with PX_STORAGE when it can't be read.
+ * after an hour. A file that is no regular file of its own, or too large for an event, is set aside as NAME.bad. No
+ * folder is success. -1 with PX_STORAGE when it can't be read.
  */
 int px_overflow_each(const char *folder, px_overflow_fn *each, void (*removed)(void *arg, const char *name), void *arg,
     struct px_err *err) PX_MUST_CHECK;

@@ -24,7 +24,10 @@ struct px_command {
 int px_command_parse(struct px_command *out, const char *text, struct px_err *err) PX_MUST_CHECK;
 void px_command_clear(struct px_command *command);
 
-/* Takes the next word of a command line off ${at} into ${word}, by the same rules. 1, 0 at the end, -1: a quote not closed. */
+/*
+ * Takes the next word of a command line off ${at} into ${word}, by the same rules. 1, 0 at the end, -1: a quote not
+ * closed.
+ */
 int px_command_next_word(const char **at, struct px_buf *word) PX_MUST_CHECK;
 
 /*

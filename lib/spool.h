@@ -180,8 +180,8 @@ struct px_spool_history {
 #define PX_RUNS_KEPT 50
 
 /*
- * Adds a run that tried upstream, or was kept from it (the newest PX_RUNS_KEPT are kept), and what it leaves to the next ones: ${state}'s times
- * and reason of success and failure are set from ${run}.
+ * Adds a run that tried upstream, or was kept from it (the newest PX_RUNS_KEPT are kept), and what it leaves to the
+ * next ones: ${state}'s times and reason of success and failure are set from ${run}.
  */
 int px_spool_add_run(struct px_spool *spool, const struct px_spool_run *run, const struct px_spool_history *state,
     struct px_err *err) PX_MUST_CHECK;

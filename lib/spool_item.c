@@ -127,8 +127,8 @@ px_row_insert(struct px_spool *spool, const struct px_item *item, struct px_err 
 	    item->body.ptr, (int64_t)item->body.len) == -1)
 		return -1;
 	/*
-	 * In a damaged schema "key" may be a column like any other, and nobody would find the item by it. Where it is what the
-	 * row's own would have been, a renewal takes the item.
+	 * In a damaged schema "key" may be a column like any other, and nobody would find the item by it. Where it is
+	 * what the row's own would have been, a renewal takes the item.
 	 */
 	if (sqlite3_last_insert_rowid(spool->db) != px_row_key(item->kind, item->seq))
 		return px_db_malformed(spool, "the table of items", err);

@@ -95,7 +95,8 @@ struct chain {
 
 /*
  * Whether a frame is whole. One that follows from what its predecessor should have stored proves that one, too. Behind one
- * that is lost, or whose page and checksum may both be damaged, as by junk where they meet, nothing can be told: ${doubtful}.
+ * that is lost, or whose page and checksum may both be damaged, as by junk where they meet, nothing can be told:
+ * ${doubtful}.
  */
 static bool
 frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, size_t page_size, bool *doubtful)

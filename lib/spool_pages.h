@@ -43,7 +43,8 @@ struct px_log {
 /*
  * Reads a log of pages of ${page_size} bytes. A frame is whole when its checksum follows from the one that stands in the
  * frame before, so that one behind a damaged frame is whole, too; where nothing is left of the frame before, it is taken
- * for whole. What is behind the last commit never happened. -1 only for want of memory. px_log_clear frees; an empty one is fine.
+ * for whole. What is behind the last commit never happened. -1 only for want of memory. px_log_clear frees; an empty
+ * one is fine.
  */
 int px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err) PX_MUST_CHECK;
 void px_log_clear(struct px_log *log);
@@ -56,8 +57,8 @@ void px_log_clear(struct px_log *log);
 bool px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size);
 
 /*
- * The header of a log that begins anew in its place, out of the one that it had: with other salts, of which ${salt} is one, so
- * that what is behind it is left over. False when that one is not whole.
+ * The header of a log that begins anew in its place, out of the one that it had: with other salts, of which ${salt} is
+ * one, so that what is behind it is left over. False when that one is not whole.
  */
 #define PX_LOG_HEADER 32
 bool px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt);
@@ -197,8 +198,8 @@ typedef void px_pages_each_fn(void *arg, const struct px_row *row);
  * something is missing are taken. Not so from pages that are free: those hold what was delivered and removed. The pointer
  * map (format, 1.8) says which are free; where its entry makes no sense, the list of free pages (format, 1.5) does. Where
  * neither can be read, a page is taken, since a repetition has the same id and a loss is one. Free pages are looked at
- * last, where a page of the tree holds what belongs elsewhere, so that pages may have changed places, and ${at_least} (0: not
- * known) rows were not found before.
+ * last, where a page of the tree holds what belongs elsewhere, so that pages may have changed places, and ${at_least}
+ * (0: not known) rows were not found before.
  */
 void px_pages_each(struct px_pages *pages, enum px_table table, int64_t at_least, px_pages_each_fn *each, void *arg);
 

@@ -108,8 +108,8 @@ px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_spool
 }
 
 /*
- * The key of the row that a failed insert may have left, when it is this very item; else 0. Where the spool took the place of
- * another since, the row may have another seq: until upstream knows of that, all rows are looked at.
+ * The key of the row that a failed insert may have left, when it is this very item; else 0. Where the spool took the
+ * place of another since, the row may have another seq: until upstream knows of that, all rows are looked at.
  */
 static int
 find_twin(struct px_spool *spool, const struct entry *entry, int64_t *key, struct px_err *err)

@@ -38,7 +38,10 @@ read_file(void *arg, int64_t offset, void *out, size_t len)
 	return 0;
 }
 
-/* Holes are told by a descriptor, and SQLite gives none of its own: this one is closed after SQLite's, for the same reason. */
+/*
+ * Holes are told by a descriptor, and SQLite gives none of its own: this one is closed after SQLite's, for the same
+ * reason.
+ */
 static bool
 open_data(struct px_spool *spool)
 {
@@ -322,7 +325,10 @@ read_unkept(void *arg, int64_t offset, void *out, size_t len)
 	return read_descriptor(source->log_fd, offset, out, len, &source->failed);
 }
 
-/* SQLite read the log when it opened it, and stops at a damaged frame without a word: only what is behind is still to be seen. */
+/*
+ * SQLite read the log when it opened it, and stops at a damaged frame without a word: only what is behind is still to
+ * be seen.
+ */
 static bool
 was_read_whole(struct px_spool *spool)
 {

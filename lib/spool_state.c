@@ -170,7 +170,10 @@ px_spool_check_count(struct px_spool *spool, struct px_err *err)
 	bool fewer;
 
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
-	/* A key that no item has hides it from all who walk through them. By a look at each: a range would trust the keys. */
+	/*
+	 * A key that no item has hides it from all who walk through them. By a look at each: a range would trust the
+	 * keys.
+	 */
 	if (px_db_number(spool, 0, &difference, err, "SELECT (SELECT count(*) FROM item WHERE +key BETWEEN 1 AND recorded OR "
 	    "+key BETWEEN ?1 + 1 AND ?1 + recorded) - recorded + acknowledged + dropped + lost_events + lost_snapshots "
 	    "FROM counters WHERE one = 1", "i", SPOOL_EVENT_KEYS) == -1)

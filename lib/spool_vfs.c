@@ -10,8 +10,8 @@
  * over the spool's, whatever they are: here there is none to be seen. Nor can one be made, as where the header is damaged.
  * And a write-ahead log is ours to remove.
  *
- * A log that is emptied need not become shorter: with other salts in its header its frames are left over, and the next ones are
- * written over them. Where a file grows, a sync also waits for the file system to note that.
+ * A log that is emptied need not become shorter: with other salts in its header its frames are left over, and the next
+ * ones are written over them. Where a file grows, a sync also waits for the file system to note that.
  *
  * SQLite writes a commit's frames one by one, head and page apart, and no frame is where the system's pages are: that takes
  * longer than all else that a flush has the system do. So they are gathered, and written by the sync that ends the commit,

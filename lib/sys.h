@@ -61,8 +61,9 @@ int px_sys_only_owner_writes(const char *path, uid_t owner, struct px_err *err) 
 int px_sys_become_owner(const char *folder, bool *changed, struct px_err *err) PX_MUST_CHECK;
 
 /*
- * Run by root: whether the user ${uid} may read ${path}, with the groups that he has as in initgroups(3), or with ${gid} alone
- * where /etc/passwd and its like know no such user. Changes nothing here: a child asks. -1 with PX_BUG when that can't be told.
+ * Run by root: whether the user ${uid} may read ${path}, with the groups that he has as in initgroups(3), or with
+ * ${gid} alone where /etc/passwd and its like know no such user. Changes nothing here: a child asks. -1 with PX_BUG
+ * when that can't be told.
  */
 int px_sys_may_read(uid_t uid, gid_t gid, const char *path, bool *may, struct px_err *err) PX_MUST_CHECK;
 

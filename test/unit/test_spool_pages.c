@@ -125,7 +125,10 @@ test_cell(void **state)
 	assert_false(px_cell_read(page, SIZE, 511, true, &cell));
 	assert_false(px_cell_read(page, SIZE, SIZE, true, &cell));
 	assert_false(px_cell_read(page, SIZE, SIZE_MAX, true, &cell));
-	/* Of 900 bytes 39 + (900 - 39) % 508 stay, of 1,000 no more than 39 (format, 1.6); the number of a page is behind them. */
+	/*
+	 * Of 900 bytes 39 + (900 - 39) % 508 stay, of 1,000 no more than 39 (format, 1.6); the number of a page is
+	 * behind them.
+	 */
 	memcpy(page + 12, "\x87\x04\x07", 3);
 	put(page + 15 + 392, 4, 9);
 	assert_true(px_cell_read(page, SIZE, 12, true, &cell));
@@ -178,7 +181,10 @@ put_leaf(struct image *image, uint32_t number, uint8_t first, uint8_t last)
 	}
 }
 
-/* Pages: 2 the pointer map, 5 the root of the marks over the leaves 6 (keys 1 to 4), 7 (5 to 8) and 8 (9 to 12); 9 is free. */
+/*
+ * Pages: 2 the pointer map, 5 the root of the marks over the leaves 6 (keys 1 to 4), 7 (5 to 8) and 8 (9 to 12); 9 is
+ * free.
+ */
 static void
 make_image(struct image *image)
 {
