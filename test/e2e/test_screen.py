@@ -156,11 +156,11 @@ def test_a_failure_names_the_next_step(enrolled, upstream, on_screen, reply, sta
     assert "failed" in lines[-2] and "look at" in lines[-1]
 
 
-def test_the_next_step_stands_below_all_that_failed(device, on_terminal):
+def test_the_next_step_stands_below_all_that_failed(device, on_screen):
     """As to a person who forgot sudo: neither the secret nor the spool is to be had."""
     device.configure("https://central.example.com", upstream={"auth": "bearer", "token_file": device.folder / "token"},
                      spool={"path": device.folder / "nowhere" / "spool.db"})
-    *failures, last = on_terminal(program=FLUSH)
+    *failures, last = on_screen(program=FLUSH)
     assert "what to do" in last and len(failures) == 2
     assert "nowhere" in failures[0] and "token" in failures[1]
 
