@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import sqlite3
 import time
@@ -24,6 +25,7 @@ FRAME = FRAME_HEADER + PAGE
 ITEM_ROOT = 4
 EVENT_KEYS = 1 << 48
 PEAK_KIB = 32 << 10
+NEW = re.compile(rb'{"id":"([^"]+)","seq":[0-9]+,[^{}]*"topic":"new"')
 
 
 def leaves_of_items(data):
@@ -373,7 +375,9 @@ def check_mended(device, upstream, timeout=10):
     assert device.status("health", timeout=timeout).status in (0, 1)
     stats = device.stats()
     assert stats["pending"] == 0 and stats["overflow"] == 0
-    assert sum((request.text or b"").count(b'"topic":"new"') for request in upstream.requests) == 1
+    # A body may be damaged, too, and then the batch is no JSON. What was posted and could not be settled comes again, as it was.
+    posted = [name for request in upstream.requests for name in NEW.findall(request.text or b"")]
+    assert len(set(posted)) == 1 and len(posted) <= 2
 
 
 def test_damage_at_random(make_device, tmp_path, bodies_may_be_broken):
