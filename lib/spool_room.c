@@ -11,8 +11,8 @@
 #define MAX_BYTES_MIN (INT64_C(1) << 20)
 #define RESERVE_MAX (INT64_C(400) << 10)
 #define LOG_MAX (INT64_C(12) << 20)		/* of the write-ahead log: room for three of the largest snapshots */
-#define CHECKPOINT_FRAMES 32		/* each recorder reads the whole log first: few, but not a checkpoint for each */
-#define KEPT_FRAMES 44		/* and few are left over in it, since each recorder looks for its own among them */
+#define CHECKPOINT_FRAMES 48		/* each recorder reads the whole log first: few, but not a checkpoint for each */
+#define KEPT_FRAMES 60		/* and few are left over in it, since each recorder looks for its own among them */
 #define FLUSH_FRAMES 512		/* for a flush: while it is there recorders find the log's index ready */
 #define SHARED_MEMORY_PER_FRAMES 4096		/* -shm has a block of 32 KiB for each so many frames */
 #define SHARED_MEMORY_BLOCK (INT64_C(32) << 10)
