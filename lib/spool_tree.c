@@ -251,7 +251,8 @@ is_free(struct px_pages *pages, uint32_t number)
 
 	if (pages->map_page != map && px_pages_read(pages, map, px_pages_buffer(pages, PX_BUFFER_MAP)))
 		pages->map_page = map;
-	kind = pages->map_page == map && number > map && at + 5 <= pages->size ? page[at] : 0;
+	/* An older version of it calls what came into use since free. */
+	kind = pages->map_page == map && !px_pages_is_torn(pages, map) && number > map && at + 5 <= pages->size ? page[at] : 0;
 	if (kind == 0 || kind > MAP_LAST)
 		return px_pages_has_mark(pages, number, PX_PAGE_LISTED);
 	return kind == MAP_FREE;

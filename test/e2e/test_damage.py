@@ -22,7 +22,7 @@ from upstream import Upstream
 
 LOG_HEADER, FRAME_HEADER = 32, 24
 FRAME = FRAME_HEADER + PAGE
-ITEM_ROOT = 4
+MAP, ITEM_ROOT = 2, 4
 EVENT_KEYS = 1 << 48
 PEAK_KIB = 32 << 10
 NEW = re.compile(rb'{"id":"([^"]+)","seq":[0-9]+,[^{}]*"topic":"new"')
@@ -180,13 +180,23 @@ def junk_within_a_frame(device, frames):
     overwrite(side(device, "-wal"), b"\xa5" * 16, LOG_HEADER + FRAME * last + 19)
 
 
-LOGS = [junk_over_the_header, zeros_over_the_header, junk_over_two_frames, junk_within_a_frame]
+def junk_over_map_and_root(device, frames):
+    """The older pointer map says that the new leaf is free, as it was."""
+    for page in MAP, ITEM_ROOT:
+        last = len(frames) - 1 - frames[::-1].index(page)
+        overwrite(side(device, "-wal"), b"\xa5" * 16, LOG_HEADER + FRAME * last + 100)
+
+
+LOGS = [junk_over_map_and_root, junk_over_the_header, zeros_over_the_header, junk_over_two_frames, junk_within_a_frame]
 
 
 @pytest.mark.parametrize("damage", LOGS, ids=lambda damage: damage.__name__)
 def test_damage_between_frames(device, upstream, damage):
     """It hides no more than what it hurts: no item is in these."""
     device.configure(upstream)
+    for _ in range(12):         # their pages are free then
+        device.event("cpu", "v=" + "v" * 1500)
+    device.flush("--now").ended(0)
     for number in range(6):     # each brings a new leaf, to which its root's last version alone leads
         device.event("cpu", "n=%d" % number, "v=" + "v" * 1500)
     frames = frames_of(side(device, "-wal").read_bytes())
