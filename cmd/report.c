@@ -25,28 +25,33 @@ report_more(const char *text)
 	report_line("", "", text);
 }
 
+static void PX_PRINTF(3, 0)
+report_format(const char *verdict, const char *what, const char *format, va_list args)
+{
+	char text[TEXT_MAX];
+
+	(void)vsnprintf(text, sizeof(text), format, args);
+	report_line(verdict, what, text);
+}
+
 void
 report_ok(const char *what, const char *format, ...)
 {
-	char text[TEXT_MAX];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	report_format("ok", what, format, args);
 	va_end(args);
-	report_line("ok", what, text);
 }
 
 void
 report_warning(const char *what, const char *advice, const char *format, ...)
 {
-	char text[TEXT_MAX];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	report_format("warning", what, format, args);
 	va_end(args);
-	report_line("warning", what, text);
 	report_more(advice);
 }
 
