@@ -44,7 +44,10 @@ void cli_parse(const struct cli *cli, int argc, char *argv[], const struct cli_t
 int cli_help(const struct cli *cli);
 int cli_version(const struct cli *cli);
 
-/* Behind the mistakes of the command line, which were logged: logs where the options are told, and returns the exit status. */
+/*
+ * Behind the mistakes of the command line, which were logged: logs where the options are told, and returns the exit
+ * status.
+ */
 int cli_refuse(const struct cli *cli);
 
 /* Ends what was written to stdout. Returns 0, or 74 with a log line when it could not be written. */

@@ -15,7 +15,8 @@
 bool control_find(const char *command, char *path, size_t size);
 
 /*
- * Reports on the control file that control_find finds for ${command}, and on all that it includes. Where there is none, or this process may not read it, a line says so and nothing failed.
+ * Reports on the control file that control_find finds for ${command}, and on all that it includes. Where there is none,
+ * or this process may not read it, a line says so and nothing failed.
  */
 void control_check(struct report *report, const char *command);
 

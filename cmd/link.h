@@ -52,7 +52,10 @@ int link_open(struct link *link, const struct px_config *config, const struct px
     struct px_err *err) PX_MUST_CHECK;
 void link_close(struct link *link);
 
-/* For px_flush_job: asks Monit by socket, HTTP or command; ${link} is a struct link. -1 with PX_LATER, what was asked and why. */
+/*
+ * For px_flush_job: asks Monit by socket, HTTP or command; ${link} is a struct link. -1 with PX_LATER, what was asked
+ * and why.
+ */
 int link_ask_monit(void *link, struct px_buf *text, struct px_err *err);
 
 #endif

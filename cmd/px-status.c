@@ -135,8 +135,8 @@ has_url(const struct status_request *request)
 }
 
 /*
- * For a Monit `check program`: the line is what Monit shows. What stopped the last try is no reason any more where there is no
- * URL now; without one nothing is tried.
+ * For a Monit `check program`: the line is what Monit shows. What stopped the last try is no reason any more where
+ * there is no URL now; without one nothing is tried.
  */
 static int
 run_health(struct status_request *request, struct px_err *err)

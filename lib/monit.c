@@ -330,7 +330,10 @@ add_line(struct reader *reader, struct px_slice line, size_t start)
 	struct px_monit_line one;
 	size_t column = reader->value_column;
 
-	/* Each service tells it anew, so that texts of two versions may follow each other; a status never begins with a blank. */
+	/*
+	 * Each service tells it anew, so that texts of two versions may follow each other; a status never begins with a
+	 * blank.
+	 */
 	if (service->status.len == 0 && is_status_line(line))
 		reader->value_column = 0;
 	split_line(reader, line, start, &one);
