@@ -42,9 +42,9 @@ struct px_log {
 
 /*
  * Reads a log of pages of ${page_size} bytes. A frame is whole when its checksum follows from the one that stands in the
- * frame before, so that one behind a damaged frame is whole, too; where nothing is left of the frame before, it is taken
- * for whole. What is behind the last commit never happened. -1 only for want of memory. px_log_clear frees; an empty
- * one is fine.
+ * frame before, so that one behind a damaged frame is whole, too; where nothing is left of the frame before, that can't be
+ * told: it is doubtful. What is behind the last commit never happened. -1 only for want of memory. px_log_clear frees; an
+ * empty one is fine.
  */
 int px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err) PX_MUST_CHECK;
 void px_log_clear(struct px_log *log);
