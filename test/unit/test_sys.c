@@ -632,6 +632,72 @@ root_becomes_the_owner_of_the_folder(void **state)
 	assert_int_equal(unlink(in_folder("f")), 0);
 }
 
+/* Two links on the way to a folder, whose they are, and the name in the message of the one that leads astray. */
+static const struct link_row {
+	uid_t first;
+	uid_t second;
+	uid_t owner;
+	const char *astray;
+} links[] = {
+	{ 0, 0, 0, NULL },
+	{ 0, 0, SOMEBODY, NULL },
+	{ SOMEBODY, 0, SOMEBODY, NULL },
+	{ SOMEBODY, SOMEBODY, SOMEBODY, NULL },
+	{ SOMEBODY, 0, 0, "first" },
+	{ 0, SOMEBODY, 0, "second" },
+	{ 0, SOMEBODY, NOBODY, "second" },
+	{ SOMEBODY, NOBODY, 0, "second" },
+	{ SOMEBODY, NOBODY, SOMEBODY, "second" },
+	{ SOMEBODY, NOBODY, NOBODY, "second" },
+};
+static const struct link_row *link_row;
+
+static int
+follow_links(void)
+{
+	static const char *const ways[] = { "first", "first/", "./first/.", "first/../d", "second/./../first" };
+	struct px_err err = { .text = "" };
+	bool changed;
+
+	CHECK(chdir(folder) == 0);
+	if (link_row->astray == NULL) {
+		for (size_t i = 0; i + 1 < COUNT(ways); i++)
+			CHECK(link_row->owner != 0 || (px_sys_become_owner(ways[i], &changed, &err) == 0 && !changed));
+		CHECK(px_sys_become_owner(ways[COUNT(ways) - 1], &changed, &err) == 0);
+		CHECK(changed == (link_row->owner != 0) && geteuid() == link_row->owner);
+		return 0;
+	}
+	CHECK(px_sys_become_owner("first", &changed, &err) == -1 && !changed && geteuid() == 0);
+	CHECK(err.code == PX_STORAGE && strstr(err.text, link_row->astray) != NULL);
+	return 0;
+}
+
+static void
+nobody_is_led_astray_by_a_link(void **state)
+{
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("# not root: nobody is led anywhere\n");
+		return;
+	}
+	assert_int_equal(mkdir(in_folder("d"), 0755), 0);
+	assert_int_equal(symlink("second", in_folder("first")), 0);
+	assert_int_equal(symlink(in_folder("d"), in_folder("second")), 0);
+	for (size_t i = 0; i < COUNT(links); i++) {
+		char name[32];
+
+		link_row = &links[i];
+		(void)snprintf(name, sizeof(name), "row %zu", i);
+		assert_int_equal(lchown(in_folder("first"), link_row->first, 0), 0);
+		assert_int_equal(lchown(in_folder("second"), link_row->second, 0), 0);
+		assert_int_equal(chown(in_folder("d"), link_row->owner, 0), 0);
+		in_a_child(name, follow_links);
+	}
+	assert_int_equal(unlink(in_folder("first")), 0);
+	assert_int_equal(unlink(in_folder("second")), 0);
+	assert_int_equal(rmdir(in_folder("d")), 0);
+}
+
 static int
 make_folder(void **state)
 {
@@ -672,6 +738,7 @@ main(void)
 		cmocka_unit_test(only_root_can_write_what_is_run),
 		cmocka_unit_test(relative_paths_are_walked_from_the_root_too),
 		cmocka_unit_test(root_becomes_the_owner_of_the_folder),
+		cmocka_unit_test(nobody_is_led_astray_by_a_link),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
