@@ -12,6 +12,7 @@
 #define LINE_MAX_BYTES 1023
 #define NAME_SHOWN 40
 
+/* Of a name in the file, fit to be shown. */
 #define SHOWN_MAX (CONFIG_ESCAPED_MAX * NAME_SHOWN + sizeof("..."))
 #define UNKNOWN "?"
 
@@ -23,8 +24,8 @@ struct reading {
 	char name[PX_CONFIG_TEXT_MAX];		/* the file's, fit to be shown */
 	struct px_slice rest;
 	int line;				/* the one that inih has now */
-	char section[SHOWN_MAX];		/* as the file has it, fit to be shown; "" before the first */
-	char key[SHOWN_MAX];			/* the same of that line's key */
+	struct px_slice section;		/* as the file has it; "" before the first */
+	struct px_slice key;			/* the same of that line's key */
 	struct px_slice value;			/* of that line */
 	const char *refused;			/* why that value does not count; NULL: it does */
 	struct px_slice last_key;
@@ -53,6 +54,12 @@ mistake(struct reading *reading, int line, const char *format, ...)
 	if (reading->mistakes++ == 0)
 		(void)px_err_set(reading->err, PX_CONFIG, "%s: %s", where, what);
 	px_problems_add(reading->problems, "%s: %s", where, what);
+}
+
+static const char *
+show_name(char out[SHOWN_MAX], struct px_slice name)
+{
+	return px_config_show(out, SHOWN_MAX, name, NAME_SHOWN);
 }
 
 /* Why what stands in ${line} does not count, NULL when it does: inih itself would cut or join it silently. */
@@ -96,18 +103,19 @@ write_header(struct reading *reading, struct px_slice text, char *out, size_t si
 {
 	const char *end = memchr(text.ptr, ']', text.len);
 	struct px_slice name = px_config_skip(text, 1);
+	char shown[SHOWN_MAX];
 	const char *known;
 
 	if (end == text.ptr + text.len - 1)
 		name.len--;
 	known = end == text.ptr + text.len - 1 ? section_name(name) : UNKNOWN;
-	(void)px_config_show(reading->section, sizeof(reading->section), name, NAME_SHOWN);
+	reading->section = name;
 	if (reading->refused != NULL)
-		mistake(reading, reading->line, "[%s]: %s", reading->section, reading->refused);
+		mistake(reading, reading->line, "[%s]: %s", show_name(shown, name), reading->refused);
 	else if (end != text.ptr + text.len - 1)
-		mistake(reading, reading->line, "[%s: not of the form [section]", reading->section);
+		mistake(reading, reading->line, "[%s: not of the form [section]", show_name(shown, name));
 	else if (strcmp(known, UNKNOWN) == 0)
-		mistake(reading, reading->line, "[%s]: unknown section", reading->section);
+		mistake(reading, reading->line, "[%s]: unknown section", show_name(shown, name));
 	if (strcmp(known, UNKNOWN) == 0)
 		reading->is_hidden = true;
 	reading->last_key.len = 0;
@@ -135,7 +143,7 @@ write_key(struct reading *reading, struct px_slice text, char *out, size_t size)
 		reading->is_hidden = true;
 		return false;
 	}
-	(void)px_config_show(reading->key, sizeof(reading->key), key, NAME_SHOWN);
+	reading->key = key;
 	(void)snprintf(out, size, "%s=\n", key_name(key));
 	return true;
 }
@@ -176,6 +184,7 @@ take_key(void *arg, const char *section, const char *name, const char *value)
 	size_t i = px_config_find_key(section, name);
 	struct px_err err = { .code = PX_OK };
 	const char *wrong = NULL;
+	char shown[2][SHOWN_MAX];
 
 	(void)value;	/* not the whole of it, see struct reading */
 	if (section[0] == '\0')
@@ -185,8 +194,8 @@ take_key(void *arg, const char *section, const char *name, const char *value)
 	else if (i == px_config_key_count)
 		wrong = reading->refused != NULL ? reading->refused : "unknown key";
 	if (wrong != NULL) {
-		mistake(reading, reading->line, "%s%s%s%s: %s", section[0] != '\0' ? "[" : "", reading->section,
-		    section[0] != '\0' ? "] " : "", reading->key, wrong);
+		mistake(reading, reading->line, "%s%s%s%s: %s", section[0] != '\0' ? "[" : "", show_name(shown[0], reading->section),
+		    section[0] != '\0' ? "] " : "", show_name(shown[1], reading->key), wrong);
 		reading->is_hidden = true;
 		return 1;
 	}
@@ -298,7 +307,7 @@ px_config_read(struct px_config *config, const char *file, enum px_config_scope 
     bool *path_is_valid, struct px_err *err)
 {
 	struct px_buf content = PX_BUF(CONFIG_FILE_MAX);
-	struct reading reading = { .config = config, .problems = problems, .err = err };
+	struct reading reading = { .config = config, .problems = problems, .err = err, .section = { "", 0 } };
 	size_t spool_path = px_config_find_key("spool", "path");
 
 	*path_is_valid = false;
