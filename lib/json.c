@@ -26,10 +26,11 @@ add_string(struct px_buf *out, struct px_slice value)
 	px_buf_add_byte(out, '"');
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned char byte = (unsigned char)value.ptr[i];
-		const char *known = byte != '\0' ? strchr(escapes, byte) : NULL;
+		const char *known;
 
-		if (byte >= ' ' && byte != 0x7f && known == NULL)
+		if (byte >= ' ' && byte != 0x7f && byte != '"' && byte != '\\')
 			continue;
+		known = byte != '\0' ? strchr(escapes, byte) : NULL;
 		px_buf_add(out, value.ptr + done, i - done);
 		if (known != NULL)
 			px_buf_printf(out, "\\%c", letters[known - escapes]);
