@@ -99,32 +99,10 @@ remove_colours(struct px_buf *text)
 }
 
 static struct px_slice
-behind(struct px_slice text, size_t count)
-{
-	return (struct px_slice){ text.ptr + count, text.len - count };
-}
-
-static bool
-starts_with(struct px_slice text, const char *start)
-{
-	size_t len = strlen(start);
-
-	return text.len >= len && memcmp(text.ptr, start, len) == 0;
-}
-
-static bool
-ends_with(struct px_slice text, const char *end)
-{
-	size_t len = strlen(end);
-
-	return text.len >= len && memcmp(text.ptr + text.len - len, end, len) == 0;
-}
-
-static struct px_slice
 skip_blanks(struct px_slice text)
 {
 	while (text.len > 0 && text.ptr[0] == ' ')
-		text = behind(text, 1);
+		text = px_slice_behind(text, 1);
 	return text;
 }
 
@@ -159,7 +137,7 @@ read_uptime(struct px_slice text)
 		if (px_text_to_int64(number, 0, INT32_MAX, &count) == -1)
 			return -1;
 		total += count * units[i].seconds;
-		text = px_slice_trim(behind(text, number.len + 1));
+		text = px_slice_trim(px_slice_behind(text, number.len + 1));
 	}
 	return text.len == 0 ? total : -1;
 }
@@ -172,23 +150,23 @@ read_header(struct px_monit_status *out, struct px_slice line)
 	struct px_slice version = { line.ptr, 0 };
 	size_t i = 0;
 
-	while (i < COUNT(starts) && !starts_with(line, starts[i]))
+	while (i < COUNT(starts) && !px_slice_begins_with(line, starts[i]))
 		i++;
 	if (i == COUNT(starts))
 		return false;
-	line = behind(line, strlen(starts[i]));
+	line = px_slice_behind(line, strlen(starts[i]));
 	if (line.len > 0 && line.ptr[0] >= '0' && line.ptr[0] <= '9') {
 		const char *blank = memchr(line.ptr, ' ', line.len);
 
 		if (blank == NULL)
 			return false;
 		version = (struct px_slice){ line.ptr, (size_t)(blank - line.ptr) };
-		line = skip_blanks(behind(line, version.len));
+		line = skip_blanks(px_slice_behind(line, version.len));
 	}
-	if (!starts_with(line, "uptime:"))
+	if (!px_slice_begins_with(line, "uptime:"))
 		return false;
 	out->version = version;
-	out->uptime_s = read_uptime(behind(line, strlen("uptime:")));
+	out->uptime_s = read_uptime(px_slice_behind(line, strlen("uptime:")));
 	out->has_header = true;
 	return true;
 }
@@ -219,8 +197,8 @@ read_service_line(struct px_slice line, struct px_monit_service *service)
 		return false;
 	while (type.len < line.len && (is_letter(line.ptr[type.len]) || line.ptr[type.len] == ' '))
 		type.len++;
-	name = px_slice_trim(behind(line, type.len));
-	if (name.ptr != line.ptr + type.len || name.len < 2 || name.ptr[0] != '\'' || !ends_with(name, "'"))
+	name = px_slice_trim(px_slice_behind(line, type.len));
+	if (name.ptr != line.ptr + type.len || name.len < 2 || name.ptr[0] != '\'' || !px_slice_ends_with(name, "'"))
 		return false;
 	type.len--;
 	if (line.ptr[type.len] != ' ' || line.ptr[type.len - 1] == ' ')
@@ -244,12 +222,12 @@ read_merged_line(struct px_slice line, struct px_monit_service *service, struct 
 
 	if (!is_known_type(type))
 		return false;
-	rest = behind(line, type.len + sizeof(before_name) - 1);
+	rest = px_slice_behind(line, type.len + sizeof(before_name) - 1);
 	at = memmem(rest.ptr, rest.len, MERGED_STATUS, sizeof(MERGED_STATUS) - 1);
 	if (at == NULL)
 		return false;
 	*service = (struct px_monit_service){ .type = type, .name = { rest.ptr, (size_t)(at - rest.ptr) } };
-	*status = behind(rest, service->name.len);
+	*status = px_slice_behind(rest, service->name.len);
 	return true;
 }
 
@@ -276,7 +254,7 @@ add_service(struct reader *reader, struct px_monit_service service)
 	if (services == NULL)
 		return -1;
 	out->services = services;
-	service.status = behind(service.name, service.name.len);
+	service.status = px_slice_behind(service.name, service.name.len);
 	service.first_line = out->line_count;
 	out->services[out->service_count++] = service;
 	reader->open = NOTHING;
@@ -308,7 +286,7 @@ split_line(struct reader *reader, struct px_slice line, size_t start, struct px_
 	if (end < column && value > column)
 		value = column;
 	out->label = (struct px_slice){ line.ptr + start, end - start };
-	out->value = behind(line, value < line.len ? value : line.len);
+	out->value = px_slice_behind(line, value < line.len ? value : line.len);
 }
 
 static bool
@@ -417,7 +395,7 @@ take_line(struct reader *reader, struct px_slice line)
 	else if (reader->out->service_count == 0)
 		(void)(reader->out->has_header || read_header(reader->out, line));
 	else if (reader->value_column > 0 && blanks >= reader->value_column)
-		continue_value(reader, behind(line, reader->value_column));
+		continue_value(reader, px_slice_behind(line, reader->value_column));
 	else if (blanks == line.len) {
 		reader->blank_lines++;
 		return 0;
@@ -440,14 +418,14 @@ split_pending(struct px_slice status, struct px_slice *pending)
 	struct px_slice rest = status;
 	size_t word = 0;
 
-	*pending = behind(status, status.len);
-	if (!ends_with(status, after))
+	*pending = px_slice_behind(status, status.len);
+	if (!px_slice_ends_with(status, after))
 		return status;
 	rest.len -= sizeof(after) - 1;
 	while (word < rest.len && strchr(" \n|", rest.ptr[rest.len - word - 1]) == NULL)
 		word++;
 	rest.len -= word;
-	if (word == 0 || !ends_with(rest, before))
+	if (word == 0 || !px_slice_ends_with(rest, before))
 		return status;
 	*pending = (struct px_slice){ rest.ptr + rest.len, word };
 	rest.len -= sizeof(before) - 1;
@@ -501,7 +479,7 @@ px_monit_parse(struct px_monit_status *out, const char *text, size_t len, struct
 	if (px_buf_check(&out->text, "what Monit said", err) == -1)
 		return -1;
 	remove_colours(&out->text);
-	if (starts_with((struct px_slice){ px_buf_text(&out->text), out->text.len }, BYTE_ORDER_MARK))
+	if (px_slice_begins_with((struct px_slice){ px_buf_text(&out->text), out->text.len }, BYTE_ORDER_MARK))
 		at = sizeof(BYTE_ORDER_MARK) - 1;
 	while (at < out->text.len) {
 		struct px_slice line = { out->text.data + at, out->text.len - at };
@@ -556,7 +534,7 @@ px_monit_failures(const struct px_monit_service *service, void (*each)(void *arg
 	while (rest.len > 0) {
 		struct px_slice part = { rest.ptr, first_part(rest) };
 
-		rest = behind(rest, part.len < rest.len ? part.len + strlen(" | ") : part.len);
+		rest = px_slice_behind(rest, part.len < rest.len ? part.len + strlen(" | ") : part.len);
 		part = px_slice_trim(part);
 		if (part.len > 0)
 			each(arg, part);

@@ -30,6 +30,28 @@ px_slice_is_nocase(struct px_slice slice, const char *text)
 	return slice.len == strlen(text) && strncasecmp(slice.ptr, text, slice.len) == 0;
 }
 
+bool
+px_slice_begins_with(struct px_slice slice, const char *start)
+{
+	size_t len = strlen(start);
+
+	return slice.len >= len && memcmp(slice.ptr, start, len) == 0;
+}
+
+bool
+px_slice_ends_with(struct px_slice slice, const char *end)
+{
+	size_t len = strlen(end);
+
+	return slice.len >= len && memcmp(slice.ptr + slice.len - len, end, len) == 0;
+}
+
+struct px_slice
+px_slice_behind(struct px_slice slice, size_t count)
+{
+	return (struct px_slice){ slice.ptr + count, slice.len - count };
+}
+
 static bool
 is_blank(char byte)
 {

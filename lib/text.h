@@ -37,6 +37,9 @@ struct px_civil {
 struct px_slice px_slice(const char *text);
 bool px_slice_is(struct px_slice slice, const char *text);
 bool px_slice_is_nocase(struct px_slice slice, const char *text);	/* ASCII only */
+bool px_slice_begins_with(struct px_slice slice, const char *start);
+bool px_slice_ends_with(struct px_slice slice, const char *end);
+struct px_slice px_slice_behind(struct px_slice slice, size_t count);	/* without its first ${count} bytes, which it has */
 struct px_slice px_slice_trim(struct px_slice slice);			/* blanks, tabs, CR and LF off both ends */
 
 /*

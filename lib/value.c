@@ -85,12 +85,6 @@ struct captures {
 	size_t count;
 };
 
-static struct px_slice
-behind(struct px_slice text, size_t count)
-{
-	return (struct px_slice){ text.ptr + count, text.len - count };
-}
-
 static size_t
 span(struct px_slice text, size_t from, const char *bytes)
 {
@@ -168,9 +162,9 @@ read_size(struct px_slice text, struct capture *out)
 
 	if (len == 0)
 		return 0;
-	len += blanks(behind(text, len));
+	len += blanks(px_slice_behind(text, len));
 	for (size_t i = 0; i < COUNT(units); i++, factor *= 1024) {
-		struct px_slice unit = behind(text, len);
+		struct px_slice unit = px_slice_behind(text, len);
 
 		if (unit.len < strlen(units[i]) || memcmp(unit.ptr, units[i], strlen(units[i])) != 0)
 			continue;
@@ -191,8 +185,8 @@ read_time(struct px_slice text, struct capture *out)
 
 	if (len == 0)
 		return 0;
-	len += blanks(behind(text, len));
-	unit = behind(text, len);
+	len += blanks(px_slice_behind(text, len));
+	unit = px_slice_behind(text, len);
 	if (unit.len >= 2 && memcmp(unit.ptr, "ms", 2) == 0)
 		return len + 2;
 	if (unit.len == 0 || unit.ptr[0] != 's')
@@ -296,7 +290,7 @@ read_share(struct px_slice text, struct capture *out, char key[SHARE_NAME_MAX + 
 
 	if (len == 0 || len >= text.len || text.ptr[len] != '%')
 		return 0;
-	name = behind(text, len + 1);
+	name = px_slice_behind(text, len + 1);
 	name.len = span(name, 0, LOWER);
 	if (name.len == 0 || name.len > SHARE_NAME_MAX)
 		return 0;
@@ -317,8 +311,8 @@ read_shares(struct px_slice text, struct capture *out)
 	size_t len = 0;
 
 	while (count < SHARES_MAX) {
-		size_t start = len + (count > 0 ? blanks(behind(text, len)) : 0);
-		size_t more = read_share(behind(text, start), out, keys[count]);
+		size_t start = len + (count > 0 ? blanks(px_slice_behind(text, len)) : 0);
+		size_t more = read_share(px_slice_behind(text, start), out, keys[count]);
 
 		if (more == 0)
 			break;
@@ -380,7 +374,7 @@ match_longest(const char *pattern, struct px_slice text, size_t min, size_t max,
 	for (size_t len = max; len >= min; len--) {
 		captures->count = count;
 		(void)take_text(text, len, capture);
-		if (text.ptr[0] != ' ' && text.ptr[len - 1] != ' ' && match(pattern, behind(text, len), captures))
+		if (text.ptr[0] != ' ' && text.ptr[len - 1] != ' ' && match(pattern, px_slice_behind(text, len), captures))
 			return true;
 	}
 	return false;
@@ -414,7 +408,7 @@ match_capture(const char *pattern, struct px_slice text, struct captures *captur
 		i++;
 	if (i < COUNT(readers))
 		len = readers[i].read(text, capture);
-	return len > 0 && match(end + 1, behind(text, len), captures);
+	return len > 0 && match(end + 1, px_slice_behind(text, len), captures);
 }
 
 static bool
@@ -431,11 +425,11 @@ match(const char *pattern, struct px_slice text, struct captures *captures)
 			captures->count = count;
 			pattern = strchr(pattern, '>');
 		} else if (*pattern == ' ')
-			text = behind(text, blanks(text));
+			text = px_slice_behind(text, blanks(text));
 		else if (*pattern != '>') {
 			if (text.len == 0 || text.ptr[0] != *pattern)
 				return false;
-			text = behind(text, 1);
+			text = px_slice_behind(text, 1);
 		}
 	}
 	return text.len == 0;
@@ -502,8 +496,8 @@ write_shares(struct px_buf *out, struct px_slice text)
 	while ((len = read_share(text, &share, key)) > 0) {
 		share.key = px_slice(key);
 		write_capture(out, &share);
-		text = behind(text, len);
-		text = behind(text, blanks(text));
+		text = px_slice_behind(text, len);
+		text = px_slice_behind(text, blanks(text));
 	}
 	px_json_close(out, '}');
 }

@@ -28,6 +28,16 @@ slices_compare_and_trim(void **state)
 	assert_false(px_slice_is(px_slice("ABC"), "abc"));
 	assert_true(px_slice_is_nocase(px_slice("aBC"), "Abc"));
 	assert_false(px_slice_is_nocase(px_slice("\xc3\x89"), "\xc3\xa9"));
+	assert_true(px_slice_begins_with(px_slice("abc"), "ab"));
+	assert_true(px_slice_begins_with(px_slice("abc"), "abc"));
+	assert_false(px_slice_begins_with(px_slice("abc"), "bc"));
+	assert_false(px_slice_begins_with((struct px_slice){ "abc", 2 }, "abc"));
+	assert_true(px_slice_ends_with(px_slice("abc"), "bc"));
+	assert_true(px_slice_ends_with(px_slice("abc"), ""));
+	assert_false(px_slice_ends_with(px_slice("abc"), "ab"));
+	assert_false(px_slice_ends_with(px_slice_behind(px_slice("abc"), 1), "abc"));
+	assert_true(px_slice_is(px_slice_behind(px_slice("abc"), 2), "c"));
+	assert_true(px_slice_is(px_slice_behind(px_slice("abc"), 3), ""));
 	trimmed = px_slice_trim(px_slice("\r\n \t a b\v\t \r\n"));
 	assert_true(px_slice_is(trimmed, "a b\v"));
 	assert_int_equal(px_slice_trim(px_slice(" \t\r\n")).len, 0);
