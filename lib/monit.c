@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "monit.h"
+#include "monit_parts.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,29 +8,8 @@
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 #define LABEL_COLUMN 2		/* a line of a service is indented by so many blanks */
 #define STATUS_LINE_LEN (sizeof("  status") - 1)
-#define MERGED_STATUS "  status  "
 #define QUOTE_MAX 120		/* bytes of an unknown text in an error */
 #define FIRST_CAPACITY 16
-
-static const char *const types[] = {
-	"System", "Process", "File", "Fifo", "Directory", "Filesystem", "Remote Host", "Network", "Program",
-};
-
-/* What no row names is PX_SERVICE_FAILED. */
-static const struct {
-	const char *status;
-	enum px_service_state state;
-} states[] = {
-	{ "OK", PX_SERVICE_OK },
-	{ "Running", PX_SERVICE_OK },
-	{ "Accessible", PX_SERVICE_OK },
-	{ "Online with all services", PX_SERVICE_OK },
-	{ "Status ok", PX_SERVICE_OK },
-	{ "UP", PX_SERVICE_OK },
-	{ "Not monitored", PX_SERVICE_UNMONITORED },
-	{ "Initializing", PX_SERVICE_INITIALIZING },
-	{ "Waiting", PX_SERVICE_WAITING },
-};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -47,14 +25,6 @@ struct reader {
 	size_t blank_lines;		/* since the last line that was none */
 	struct px_monit_service maybe;	/* of a type that is not known, a service once its status follows; else without a type */
 };
-
-const char *
-px_service_state_name(enum px_service_state state)
-{
-	static const char *const names[PX_SERVICE_STATES] = { "ok", "failed", "unmonitored", "initializing", "waiting" };
-
-	return names[state];
-}
 
 /*
  * The length of the terminal sequence that ${text} begins with: CSI (ECMA-48, 5.4) and, as "tput sgr0" ends colours,
@@ -98,14 +68,6 @@ remove_colours(struct px_buf *text)
 	px_buf_rewind(text, to);
 }
 
-static struct px_slice
-skip_blanks(struct px_slice text)
-{
-	while (text.len > 0 && text.ptr[0] == ' ')
-		text = px_slice_behind(text, 1);
-	return text;
-}
-
 static size_t
 count_blanks(struct px_slice text, size_t from)
 {
@@ -114,121 +76,6 @@ count_blanks(struct px_slice text, size_t from)
 	while (i < text.len && text.ptr[i] == ' ')
 		i++;
 	return i - from;
-}
-
-/* "[Nd ][Nh ]Nm" in seconds; -1 when it is not that. */
-static int64_t
-read_uptime(struct px_slice text)
-{
-	static const struct {
-		char unit;
-		int64_t seconds;
-	} units[] = { { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 } };
-	int64_t total = 0;
-
-	text = px_slice_trim(text);
-	for (size_t i = 0; i < COUNT(units); i++) {
-		const char *end = memchr(text.ptr, units[i].unit, text.len);
-		struct px_slice number = { text.ptr, end != NULL ? (size_t)(end - text.ptr) : 0 };
-		int64_t count;
-
-		if (end == NULL && units[i].unit != 'm')
-			continue;
-		if (px_text_to_int64(number, 0, INT32_MAX, &count) == -1)
-			return -1;
-		total += count * units[i].seconds;
-		text = px_slice_trim(px_slice_behind(text, number.len + 1));
-	}
-	return text.len == 0 ? total : -1;
-}
-
-/* "The Monit daemon 5.7 uptime: 0m ", "Monit uptime: 16h 0m", "Monit 5.33.0 uptime: 3m". */
-static bool
-read_header(struct px_monit_status *out, struct px_slice line)
-{
-	static const char *const starts[] = { "The Monit daemon ", "Monit " };
-	struct px_slice version = { line.ptr, 0 };
-	size_t i = 0;
-
-	while (i < COUNT(starts) && !px_slice_begins_with(line, starts[i]))
-		i++;
-	if (i == COUNT(starts))
-		return false;
-	line = px_slice_behind(line, strlen(starts[i]));
-	if (line.len > 0 && line.ptr[0] >= '0' && line.ptr[0] <= '9') {
-		const char *blank = memchr(line.ptr, ' ', line.len);
-
-		if (blank == NULL)
-			return false;
-		version = (struct px_slice){ line.ptr, (size_t)(blank - line.ptr) };
-		line = skip_blanks(px_slice_behind(line, version.len));
-	}
-	if (!px_slice_begins_with(line, "uptime:"))
-		return false;
-	out->version = version;
-	out->uptime_s = read_uptime(px_slice_behind(line, strlen("uptime:")));
-	out->has_header = true;
-	return true;
-}
-
-static bool
-is_letter(char byte)
-{
-	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
-}
-
-static bool
-is_known_type(struct px_slice type)
-{
-	for (size_t i = 0; i < COUNT(types); i++)
-		if (px_slice_is(type, types[i]))
-			return true;
-	return false;
-}
-
-/* Type 'name', where the name may hold the quote too and the type is words that begin with a capital. */
-static bool
-read_service_line(struct px_slice line, struct px_monit_service *service)
-{
-	struct px_slice type = { line.ptr, 0 };
-	struct px_slice name;
-
-	if (line.len == 0 || line.ptr[0] < 'A' || line.ptr[0] > 'Z')
-		return false;
-	while (type.len < line.len && (is_letter(line.ptr[type.len]) || line.ptr[type.len] == ' '))
-		type.len++;
-	name = px_slice_trim(px_slice_behind(line, type.len));
-	if (name.ptr != line.ptr + type.len || name.len < 2 || name.ptr[0] != '\'' || !px_slice_ends_with(name, "'"))
-		return false;
-	type.len--;
-	if (line.ptr[type.len] != ' ' || line.ptr[type.len - 1] == ' ')
-		return false;
-	*service = (struct px_monit_service){ .type = type, .name = { name.ptr + 1, name.len - 2 } };
-	return true;
-}
-
-/*
- * Monit's own command drops what stands from a line-drawing character (U+250C, U+2514, U+251C) to the start of the next
- * line. Of a name that holds one only a start is left, and what follows on the line is the service's ${status} line.
- */
-static bool
-read_merged_line(struct px_slice line, struct px_monit_service *service, struct px_slice *status)
-{
-	static const char before_name[] = " '";
-	const char *name = memmem(line.ptr, line.len, before_name, sizeof(before_name) - 1);
-	struct px_slice type = { line.ptr, name != NULL ? (size_t)(name - line.ptr) : 0 };
-	struct px_slice rest;
-	const char *at;
-
-	if (!is_known_type(type))
-		return false;
-	rest = px_slice_behind(line, type.len + sizeof(before_name) - 1);
-	at = memmem(rest.ptr, rest.len, MERGED_STATUS, sizeof(MERGED_STATUS) - 1);
-	if (at == NULL)
-		return false;
-	*service = (struct px_monit_service){ .type = type, .name = { rest.ptr, (size_t)(at - rest.ptr) } };
-	*status = px_slice_behind(rest, service->name.len);
-	return true;
 }
 
 /* Room for one more of ${count} elements of ${size} bytes: the array, moved perhaps, or NULL. */
@@ -367,7 +214,7 @@ is_stray_output(const struct reader *reader)
 static int
 take_service(struct reader *reader, const struct px_monit_service *service)
 {
-	if (is_known_type(service->type))
+	if (px_monit_is_known_type(service->type))
 		return add_service(reader, *service);
 	reader->maybe = *service;
 	return 0;
@@ -388,12 +235,12 @@ take_line(struct reader *reader, struct px_slice line)
 	if (maybe.type.len > 0 && is_status_line(line) && add_service(reader, maybe) == -1)
 		return -1;
 	blanks = count_blanks(line, 0);
-	if (!is_stray_output(reader) && read_service_line(line, &service))
+	if (!is_stray_output(reader) && px_monit_read_service_line(line, &service))
 		rc = take_service(reader, &service);
-	else if (!is_stray_output(reader) && read_merged_line(line, &service, &status))
+	else if (!is_stray_output(reader) && px_monit_read_merged_line(line, &service, &status))
 		rc = add_service(reader, service) == -1 ? -1 : add_line(reader, status, LABEL_COLUMN);
 	else if (reader->out->service_count == 0)
-		(void)(reader->out->has_header || read_header(reader->out, line));
+		(void)(reader->out->has_header || px_monit_read_header(reader->out, line));
 	else if (reader->value_column > 0 && blanks >= reader->value_column)
 		continue_value(reader, px_slice_behind(line, reader->value_column));
 	else if (blanks == line.len) {
@@ -407,42 +254,6 @@ take_line(struct reader *reader, struct px_slice line)
 		rc = add_line(reader, line, blanks);
 	reader->blank_lines = 0;
 	return rc;
-}
-
-/* What is pending stands behind the status: "OK - restart pending". */
-static struct px_slice
-split_pending(struct px_slice status, struct px_slice *pending)
-{
-	static const char before[] = " - ";
-	static const char after[] = " pending";
-	struct px_slice rest = status;
-	size_t word = 0;
-
-	*pending = px_slice_behind(status, status.len);
-	if (!px_slice_ends_with(status, after))
-		return status;
-	rest.len -= sizeof(after) - 1;
-	while (word < rest.len && strchr(" \n|", rest.ptr[rest.len - word - 1]) == NULL)
-		word++;
-	rest.len -= word;
-	if (word == 0 || !px_slice_ends_with(rest, before))
-		return status;
-	*pending = (struct px_slice){ rest.ptr + rest.len, word };
-	rest.len -= sizeof(before) - 1;
-	return rest;
-}
-
-static void
-finish_service(struct px_monit_service *service)
-{
-	struct px_slice status;
-
-	service->status = px_slice_trim(service->status);
-	status = px_slice_trim(split_pending(service->status, &service->pending));
-	service->state = PX_SERVICE_FAILED;
-	for (size_t i = 0; i < COUNT(states); i++)
-		if (px_slice_is_nocase(status, states[i].status))
-			service->state = states[i].state;
 }
 
 /* What is there instead of a status: its first line that is not blank. */
@@ -492,7 +303,7 @@ px_monit_parse(struct px_monit_status *out, const char *text, size_t len, struct
 			return px_err_set(err, PX_BUG, "no memory for the services of Monit");
 	}
 	for (size_t i = 0; i < out->service_count; i++)
-		finish_service(&out->services[i]);
+		px_monit_judge(&out->services[i]);
 	if (!out->has_header && out->service_count == 0)
 		return refuse(out, err);
 	return 0;
@@ -505,38 +316,4 @@ px_monit_clear(struct px_monit_status *status)
 	free(status->services);
 	free(status->lines);
 	*status = (struct px_monit_status){ .uptime_s = -1, .version = px_slice("") };
-}
-
-/* The length of what stands before the first " | " of ${text}: all of it where there is none. */
-static size_t
-first_part(struct px_slice text)
-{
-	size_t at = 0;
-
-	while (at < text.len) {
-		const char *bar = memchr(text.ptr + at, '|', text.len - at);
-
-		if (bar == NULL)
-			break;
-		at = (size_t)(bar - text.ptr) + 1;
-		if (at > 1 && bar[-1] == ' ' && at < text.len && bar[1] == ' ')
-			return at - 2;
-	}
-	return text.len;
-}
-
-void
-px_monit_failures(const struct px_monit_service *service, void (*each)(void *arg, struct px_slice part), void *arg)
-{
-	struct px_slice pending;
-	struct px_slice rest = split_pending(service->status, &pending);
-
-	while (rest.len > 0) {
-		struct px_slice part = { rest.ptr, first_part(rest) };
-
-		rest = px_slice_behind(rest, part.len < rest.len ? part.len + strlen(" | ") : part.len);
-		part = px_slice_trim(part);
-		if (part.len > 0)
-			each(arg, part);
-	}
 }
