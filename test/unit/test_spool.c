@@ -10,17 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "spool.h"
+#include "spool_folder.h"
 
 #define MIB (INT64_C(1) << 20)
 #define WIDE ((struct px_spool_limits){ 100000, 256 * MIB })
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static char folder[64];
-static char path[128];
 static struct px_spool *spool;
 static struct px_err err;
 
@@ -44,11 +42,8 @@ open_spool(enum px_spool_use use)
 static int
 set_up(void **state)
 {
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/px-spool-XXXXXX");
-	if (mkdtemp(folder) == NULL)
+	if (make_spool_folder(state) != 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
 	spool = NULL;
 	OK(px_spool_create(path, &birth, &err));
 	open_spool(PX_SPOOL_FLUSH);
@@ -58,13 +53,9 @@ set_up(void **state)
 static int
 tear_down(void **state)
 {
-	char command[128];
-
-	(void)state;
 	px_spool_close(spool);
 	spool = NULL;
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
+	return remove_spool_folder(state);
 }
 
 static struct px_item

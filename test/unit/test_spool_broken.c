@@ -16,11 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "spool.h"
+#include "spool_folder.h"
 
 #define PAGE 2048
 #define FRAME (PAGE + 24)
@@ -30,8 +30,6 @@
 #define FILE_MAX (1 << 20)
 #define HANG_S 20
 
-static char folder[64];
-static char path[128];
 static struct px_err err;
 
 static const struct px_spool_birth birth = { .id = "11111111-1111-4111-8111-111111111111", .device_id = { "device", 6 } };
@@ -79,35 +77,6 @@ struct whole {
 
 static struct whole whole;
 static struct bytes broken[2];		/* file, log */
-
-static const char *
-beside(const char *suffix)
-{
-	static char name[256];
-
-	(void)snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return name;
-}
-
-static void
-make_folder(void)
-{
-	struct stat status;
-	bool in_memory = stat("/dev/shm", &status) == 0 && access("/dev/shm", W_OK) == 0;
-
-	(void)snprintf(folder, sizeof(folder), "%s/px-spool-XXXXXX", in_memory ? "/dev/shm" : "/tmp");
-	assert_non_null(mkdtemp(folder));
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
-}
-
-static void
-remove_folder(void)
-{
-	char command[128];
-
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	assert_int_equal(system(command), 0);
-}
 
 static void
 read_bytes(const char *name, struct bytes *out)
@@ -542,20 +511,16 @@ set_up(void **state)
 {
 	unsigned seed = (unsigned)number_in_environment("PX_TEST_SEED", (size_t)time(NULL));
 
-	(void)state;
 	print_message("# seed %u\n", seed);
 	srand(seed);
-	make_folder();
-	return 0;
+	return make_spool_folder_in_memory(state);
 }
 
 static int
 tear_down(void **state)
 {
-	(void)state;
-	remove_folder();
 	complaints = 0;
-	return 0;
+	return remove_spool_folder(state);
 }
 
 static void

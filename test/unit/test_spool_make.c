@@ -22,13 +22,12 @@
 #include <unistd.h>
 
 #include "spool.h"
+#include "spool_folder.h"
 
 #define MIB (INT64_C(1) << 20)
 #define PAGE 2048	/* of the database, in bytes */
 #define WIDE ((struct px_spool_limits){ 100000, 256 * MIB })
 
-static char folder[64];
-static char path[128];
 static struct px_err err;
 
 static const struct px_spool_birth birth = { .id = "11111111-1111-4111-8111-111111111111", .device_id = { "device", 6 },
@@ -41,36 +40,6 @@ static const struct px_now now = { .wall_ms = 1795359347000 };	/* 2026-11-22T14:
 		if ((call) == -1) \
 			fail_msg("%s: %s", #call, err.text); \
 	} while (0)
-
-static int
-set_up(void **state)
-{
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/px-spool-XXXXXX");
-	if (mkdtemp(folder) == NULL)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-static const char *
-beside(const char *suffix)
-{
-	static char name[256];
-
-	(void)snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return name;
-}
 
 static void
 write_bytes(const char *name, const void *bytes, size_t len, off_t at)
@@ -364,8 +333,7 @@ test_hostile_files(void **state)
 		if ((rc == 0) != (hostile[i].opened == PX_OK) || (rc == -1 && err.code != hostile[i].opened))
 			fail_msg("%s: a recorder gets %d, code %d, '%s'", hostile[i].row, rc, (int)err.code, err.text);
 		px_spool_close(spool);
-		assert_int_equal(tear_down(state), 0);
-		assert_int_equal(set_up(state), 0);
+		assert_int_equal(renew_spool_folder(state), 0);
 	}
 }
 
@@ -422,8 +390,7 @@ test_malformed_rows(void **state)
 		/* The next flush hears of it. */
 		assert_int_equal(px_spool_open(&spool, path, PX_SPOOL_FLUSH, 100, &err), -1);
 		assert_int_equal(err.code, PX_CORRUPT);
-		assert_int_equal(tear_down(state), 0);
-		assert_int_equal(set_up(state), 0);
+		assert_int_equal(renew_spool_folder(state), 0);
 	}
 }
 
@@ -579,8 +546,7 @@ test_renew(void **state)
 {
 	for (size_t i = 0; i < sizeof(renewals) / sizeof(renewals[0]); i++) {
 		check_renewal(i);
-		assert_int_equal(tear_down(state), 0);
-		assert_int_equal(set_up(state), 0);
+		assert_int_equal(renew_spool_folder(state), 0);
 	}
 }
 
@@ -725,8 +691,7 @@ test_flipped_bytes(void **state)
 		OK(px_spool_each(spool, count_item, &count, &err));
 		assert_int_equal(count, carried);
 		px_spool_close(spool);
-		assert_int_equal(tear_down(state), 0);
-		assert_int_equal(set_up(state), 0);
+		assert_int_equal(renew_spool_folder(state), 0);
 	}
 }
 
@@ -734,18 +699,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_create, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_create_nowhere, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_orphan_journal, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_hostile_files, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_trigger, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_malformed_rows, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_renew, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_renew_with_journal, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_renew_twins, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_renew_under_a_recorder, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stale_files, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_flipped_bytes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_create, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_create_nowhere, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_orphan_journal, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_hostile_files, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_trigger, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_malformed_rows, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew_with_journal, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew_twins, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew_under_a_recorder, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_stale_files, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_flipped_bytes, make_spool_folder, remove_spool_folder),
 	};
 
 	return cmocka_run_group_tests_name("spool_make", tests, NULL, NULL);

@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "spool_db.h"
+#include "spool_folder.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define EVENTS 3
@@ -25,8 +25,6 @@
 #define LAYERS_MAX 4
 #define MOST_CALLS 1000
 
-static char folder[64];
-static char path[128];
 
 static const struct px_spool_birth birth = { .id = "11111111-1111-4111-8111-111111111111", .max_bytes = 1 << 20 };
 
@@ -228,34 +226,6 @@ check(void)
 	return version;
 }
 
-static int
-set_up(void **state)
-{
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/px-spool-XXXXXX");
-	if (mkdtemp(folder) == NULL)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-static void
-empty_folder(void)
-{
-	assert_int_equal(tear_down(NULL), 0);
-	assert_int_equal(mkdir(folder, 0700), 0);
-}
-
 static void
 try_all(bool kills)
 {
@@ -263,7 +233,7 @@ try_all(bool kills)
 	int status;
 
 	do {
-		empty_folder();
+		assert_int_equal(renew_spool_folder(NULL), 0);
 		assert_int_equal(in_a_process(make_spool, 0, false), 0);
 		status = in_a_process(migrate, at, kills);
 		if (kills && WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
@@ -320,9 +290,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_a_missing_step, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_killed, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_refused, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_a_missing_step, make_spool_folder, remove_spool_folder),
 	};
 
 	return cmocka_run_group_tests_name("spool_migrate", tests, NULL, NULL);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "spool.h"
+#include "spool_folder.h"
 
 #define MIB (INT64_C(1) << 20)
 #define WIDE ((struct px_spool_limits){ 100000, 256 * MIB })
@@ -29,8 +30,6 @@
 #define KNOWN_MAX 2000
 #define BODY_MAX (256 << 10)
 
-static char folder[64];
-static char path[128];
 static char body[BODY_MAX];
 static struct px_err err;
 
@@ -45,23 +44,10 @@ static const struct px_spool_birth birth = { .id = "11111111-1111-4111-8111-1111
 static int
 set_up(void **state)
 {
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/px-spool-XXXXXX");
-	if (mkdtemp(folder) == NULL)
+	if (make_spool_folder(state) != 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
 	OK(px_spool_create(path, &birth, &err));
 	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
 }
 
 static void
@@ -401,7 +387,7 @@ test_max_bytes(void **state)
 {
 	for (size_t i = 0; i < sizeof(storms) / sizeof(storms[0]); i++) {
 		run_storm(i);
-		assert_int_equal(tear_down(state), 0);
+		assert_int_equal(remove_spool_folder(state), 0);
 		assert_int_equal(set_up(state), 0);
 	}
 }
@@ -602,15 +588,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_processes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_turns, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_killed_recorders, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_slow_reader, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_recorders_checkpoint, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_max_bytes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_shrinking, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_lowered_bounds, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_random_history, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_processes, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_turns, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_killed_recorders, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_slow_reader, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_recorders_checkpoint, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_max_bytes, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_shrinking, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_lowered_bounds, set_up, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_random_history, set_up, remove_spool_folder),
 	};
 
 	return cmocka_run_group_tests_name("spool_storm", tests, NULL, NULL);

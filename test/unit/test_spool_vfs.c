@@ -6,17 +6,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "spool_db.h"
+#include "spool_folder.h"
 
 #define EVENTS 2000
 #define BATCH 100
 #define BODY 300
 
-static char folder[64];
-static char path[96];
 static const struct px_spool_limits limits = { 100000, 256 << 20 };
 static const struct px_spool_birth birth = { .id = "00000000-0000-4000-8000-000000000001" };
 
@@ -101,10 +99,8 @@ set_up(void **state)
 	struct px_spool *spool;
 	struct px_err err;
 
-	(void)snprintf(folder, sizeof(folder), "/tmp/px-spool-XXXXXX");
-	if (mkdtemp(folder) == NULL)
+	if (make_spool_folder(state) != 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/spool.db", folder);
 	if (px_spool_create(path, &birth, &err) == -1 || px_spool_open(&spool, path, PX_SPOOL_FLUSH, 1000, &err) == -1)
 		return -1;
 	*state = spool;
@@ -114,11 +110,8 @@ set_up(void **state)
 static int
 tear_down(void **state)
 {
-	char command[128];
-
 	px_spool_close(*state);
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
+	return remove_spool_folder(state);
 }
 
 static int
