@@ -44,7 +44,7 @@ def test_lines_that_count(checks, kind, lines, others, head):
         assert "no new errors" in checks.run("log-errors", "-i", "ignored.7", kind).ended(0).out, line
     for line in lines:
         append(log, log_line(line, head))
-        assert "1 new errors" in checks.run("log-errors", "-i", "ignored.7", kind).ended(1).out, line
+        assert "%s: 1 new error\n" % kind in checks.run("log-errors", "-i", "ignored.7", kind).ended(1).out, line
         checks.run("log-errors", kind).ended(1)
         checks.run("log-errors", kind).ended(0)
 
@@ -56,10 +56,10 @@ def test_a_log_that_is_cut_rotated_and_half_written(checks):
         """Of the next look that is none of telling again."""
         for _ in range(4):
             out = checks.run("log-errors", "services").out
-            if "new errors" in out and "no new errors" not in out:
+            if "new error" in out and "no new errors" not in out:
                 checks.run("log-errors", "services").ended(1)
                 checks.run("log-errors", "services").ended(0)
-                return re.findall(r"(\d+)(?: or more)? new errors|(?:first|last): .*error (\S+)", out)
+                return re.findall(r"(\d+)(?: or more)? new errors?\n|(?:first|last): .*error (\S+)", out)
         return []
 
     assert errors() == []
@@ -112,7 +112,7 @@ def test_the_journal(checks):
     assert "services: 2 new errors\n" in errors("services") and "no new errors" in checks.run("log-errors", "kernel").ended(0).out
     log(("syslog", 6, "app", "well"), ("kernel", 2, "kernel", "EXT4-fs error now"), ("kernel", 4, "kernel", "only a warning"))
     out = errors("kernel")
-    assert "kernel: 1 new errors\n" in out and "first: Nov 25 02:16:48 vm kernel: EXT4-fs error now" in out
+    assert "kernel: 1 new error\n" in out and "first: Nov 25 02:16:48 vm kernel: EXT4-fs error now" in out
     log(*[("journal", 3, "app", "flood %d" % flood) for flood in range(700)])
     assert "services: 500 or more new errors\n" in errors("services")
     assert "no new errors" in checks.run("log-errors", "services").ended(0).out

@@ -237,7 +237,7 @@ def test_errors(watch):
     system.append("var/log/app.log", "app: FATAL, no disk", "app: harmless error, ERROR")
     system.file("units", "nginx.service loaded failed failed A server\n")
     system.file("sys/fs/ext4/sda1/errors_count", "3\n")
-    assert "kernel: 1 new errors\nfirst: Nov 22 14:55:47 vm kernel: [1.2] Buffer I/O error on dev sda1?[31m" in system.comes(
+    assert "kernel: 1 new error\nfirst: Nov 22 14:55:47 vm kernel: [1.2] Buffer I/O error on dev sda1?[31m" in system.comes(
         "px_kernel_errors", FAILED)[0]
     flood = system.comes("px_service_errors", FAILED)[0]
     assert "services: 5000 new errors" in flood and "fatal error 0\n" in flood and "fatal error 4999" in flood and "monit" not in flood
