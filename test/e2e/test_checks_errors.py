@@ -14,8 +14,8 @@ JOURNAL_WRITER = next((path for path in ("/usr/lib/systemd/systemd-journal-remot
 BOOT = "d0e6cbd6dfbd4a7d8dbed7ab1d1b4ecb"
 
 
-def log_line(text, head="Nov 22 14:55:47 vm"):
-    return "%s %s\n" % (head, text)
+def log_line(text):
+    return "Nov 22 14:55:47 vm %s\n" % text
 
 
 def append(path, text):
@@ -23,28 +23,47 @@ def append(path, text):
         log.write(text if isinstance(text, bytes) else text.encode())
 
 
-# As rsyslog, syslog-ng, and busybox without and with -S write them; busybox has the facility of whoever logs.
-@pytest.mark.parametrize("head", ["Nov  2 14:55:47 vm", "2026-11-22T14:55:47.123456+01:00 vm", "Nov 22 14:55:47 vm local0.err",
-                                  "Nov 22 14:55:47"], ids=["traditional", "iso", "busybox", "busybox-S"])
+def in_form(form, line):
+    """A "program[7]: text" as logs of that form have it."""
+    program, process, text = re.fullmatch(r"([^ :[]+)(?:\[([0-9]+)\])?: (.*)", line).groups()
+    return form.format(line=line, program=program, process=process or "-", text=text) + "\n"
+
+
+# As rsyslog, syslog-ng, and busybox without and with -S write them; busybox has the facility of whoever logs. What follows
+# RFC 5424 may have the data of whoever logs, and without a time or a host has "-"; rsyslog keeps the blank behind a colon.
+FORMS = {
+    "traditional": "Nov  2 14:55:47 vm {line}",
+    "iso": "2026-11-22T14:55:47.123456+01:00 vm {line}",
+    "traditional with PRI": "<27>Nov 22 14:55:47 vm {line}",
+    "busybox": "Nov 22 14:55:47 vm local0.err {line}",
+    "busybox -S": "Nov 22 14:55:47 {line}",
+    "RFC 5424": "<27>1 2026-11-29T11:07:43.003Z vm {program} {process} - - {text}",
+    "RFC 5424 without PRI": "1 2026-11-29T11:07:43.003456+01:00 vm {program} {process} ID47 -  {text}",
+    "RFC 5424 without version": "2026-11-29T11:07:43Z vm {program} {process} - - {text}",
+    "RFC 5424 with data": '<191>1 - - {program} {process} - [origin ip="::1" x="\\"] -"][y@1]  \ufeff{text}',
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("kind, lines, others", [
     ("kernel", ["kernel: EXT4-fs error (device sda1): bad", "kernel: [  12.3] Buffer I/O error on dev sdb",
                 "vmunix: [  12.3] Out of memory: Killed process 7 (x)"],
      ["kernel: usb 1-1: new device", "app[1]: I/O error"]),
-    ("services", ["app[1]: I/O error", "app: Connection FAILED.",
+    ("services", ["app[1]: I/O error", "app: Connection FAILED.", "app[1]: px-status-event 1 - - error",
                   "app: 10 errors", "systemd[1]: Failed to start mdmonitor.service - MD array monitor."],
      ["app: 0 errors", "app: terrors", "kernel: error", "monit[7]: 'x' status failed (1) -- error", "px-status-event[7]: error",
       "systemd[1]: Failed to start px-status-flush.service - Send.", "systemd[1]: monit.service: Failed with result 'exit-code'.",
       "systemd[1]: Failed to start Send Monit's alerts and status to Central Management.", "ignored[7]: error"])],
     ids=["kernel", "services"])
-def test_lines_that_count(checks, kind, lines, others, head):
-    log = checks.file("var/log/messages", log_line("kernel: EXT4-fs error before", head) + log_line("app: error before", head))
-    checks.run("log-errors", "-i", "ignored.7", kind).ended(0)
+def test_lines_that_count(checks, kind, lines, others, form):
+    log = checks.file("var/log/messages", in_form(form, "kernel: EXT4-fs error before") + in_form(form, "app: error before"))
+    checks.run("log-errors", "-i", "ignored", kind).ended(0)
     for line in others:
-        append(log, log_line(line, head))
-        assert "no new errors" in checks.run("log-errors", "-i", "ignored.7", kind).ended(0).out, line
+        append(log, in_form(form, line))
+        assert "no new errors" in checks.run("log-errors", "-i", "ignored", kind).ended(0).out, line
     for line in lines:
-        append(log, log_line(line, head))
-        assert "%s: 1 new error\n" % kind in checks.run("log-errors", "-i", "ignored.7", kind).ended(1).out, line
+        append(log, in_form(form, line))
+        assert "%s: 1 new error\n" % kind in checks.run("log-errors", "-i", "ignored", kind).ended(1).out, line
         checks.run("log-errors", kind).ended(1)
         checks.run("log-errors", kind).ended(0)
 
