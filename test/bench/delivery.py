@@ -103,7 +103,11 @@ http {{
            user="user root;" if os.geteuid() == 0 else ""))
         self._process = Process([find("nginx"), "-p", str(self.folder), "-c", str(config), "-e", str(self.folder / "start.log")],
                                 self.folder)
-        self._process.await_(self._answers)
+        try:
+            self._process.await_(self._answers)
+        except BaseException:
+            self._process.__exit__()
+            raise
         return self
 
     def __exit__(self, *arguments):
