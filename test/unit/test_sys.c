@@ -23,6 +23,7 @@
 #include "sys.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define NOBODY 65534
 #define SOMEBODY 54321		/* in no /etc/passwd */
 
@@ -156,6 +157,58 @@ dumps_are_forbidden(void **state)
 	in_a_child("dumps", forbid_dumps);
 }
 
+/* How often this process has read from anything; always the same where the kernel does not count. */
+static long long
+count_reads(void)
+{
+	static const char key[] = "syscr: ";
+	char text[512] = "";
+	int fd = open("/proc/self/io", O_RDONLY | O_CLOEXEC);
+	const char *found = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strstr(text, key) : NULL;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return found != NULL ? strtoll(found + strlen(key), NULL, 10) : 0;
+}
+
+/* Without a descriptor to be had the first reading fails. */
+static int
+ask_for_the_boot(void)
+{
+	struct rlimit many;
+	struct rlimit none;
+	struct px_now now;
+	char first[PX_ID_MAX];
+	long long reads;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &many) == 0);
+	none = (struct rlimit){ 0, many.rlim_max };
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	px_sys_now(&now);
+	CHECK(now.boot_id[0] == '\0');
+	CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
+	px_sys_now(&now);
+	CHECK(px_id_is_valid(px_slice(now.boot_id)));
+	memcpy(first, now.boot_id, sizeof(first));
+	reads = count_reads();
+	for (int i = 0; i < 100; i++)
+		px_sys_now(&now);
+	CHECK(count_reads() - reads < 100);
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	px_sys_now(&now);
+	CHECK(strcmp(now.boot_id, first) == 0);
+	return 0;
+}
+
+/* Before all others that ask for the time: what they read a child has too. */
+static void
+the_boot_is_read_once_it_can_be_and_then_kept(void **state)
+{
+	(void)state;
+	if (access(BOOT_ID, R_OK) == 0)
+		in_a_child("boot", ask_for_the_boot);
+}
+
 static void
 both_clocks_and_the_boot_are_told(void **state)
 {
@@ -170,7 +223,7 @@ both_clocks_and_the_boot_are_told(void **state)
 	assert_true(second.boot_ms - first.boot_ms >= 30);
 	assert_true(second.boot_ms - first.boot_ms < 5000);
 	assert_string_equal(first.boot_id, second.boot_id);
-	if (access("/proc/sys/kernel/random/boot_id", R_OK) == 0)
+	if (access(BOOT_ID, R_OK) == 0)
 		assert_true(px_id_is_valid(px_slice(first.boot_id)));
 }
 
@@ -722,6 +775,7 @@ main(void)
 		cmocka_unit_test(closed_streams_are_opened),
 		cmocka_unit_test(signals_and_umask_are_known),
 		cmocka_unit_test(dumps_are_forbidden),
+		cmocka_unit_test(the_boot_is_read_once_it_can_be_and_then_kept),
 		cmocka_unit_test(both_clocks_and_the_boot_are_told),
 		cmocka_unit_test(ids_are_valid_and_never_the_same),
 		cmocka_unit_test(random_bytes_fill_everything),
