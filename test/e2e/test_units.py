@@ -100,11 +100,17 @@ class System:
         return tuple(found[name] for name in properties)
 
     def log(self):
+        self.run("journalctl", "--sync").ended(0)
         return self.run("journalctl", "--no-pager", "-o", "cat", "--since", "@%.6f" % self.since,
                         "-u", "px-status-flush.service", "-u", "px-status-flush.path").out
 
+    def count_starts(self):
+        """From now on; the journal does not have them."""
+        self.drop_in("[Service]\nExecStartPre=+/bin/sh -c 'echo >>/run/starts'\n")
+        self.sh(": >/run/starts").ended(0)
+
     def starts(self):
-        return len(re.findall(r"^Starting px-status-flush.service", self.log(), re.MULTILINE))
+        return self.machine.read("/run/starts").count("\n")
 
     def idle(self):
         """No run, and nothing that would start one at once."""
@@ -275,6 +281,23 @@ def test_a_failure_that_is_over(system, upstream):
     assert len(upstream.committed) == 1 and system.show("service", "ActiveState") == ("inactive",)
 
 
+def test_the_journal_has_what_matters(system, upstream):
+    """Nothing of a run that goes well; of others what px-status says, what systemd says of it, and the words of who has no level."""
+    system.configure(upstream.url)
+    system.event()
+    system.start().ended(0)
+    assert len(upstream.committed) == 1 and system.log() == ""
+    system.configure(upstream.url, "auth = bearer\ntoken_file = /nonexistent\n[snapshot]\nenabled = no\n")
+    system.event()
+    system.start().ended(0)
+    assert "/nonexistent" in system.log() and "Start" not in system.log()
+    system.drop_in("[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo a loader has no level >&2; exit 127'\n")
+    assert system.start().status == 1
+    log = system.log()
+    assert "a loader has no level" in log and "status=127" in log and "Failed with result 'exit-code'" in log
+    assert "Failed to start px-status-flush.service" in log
+
+
 # -- the path
 
 def arrives(upstream, count, within_s):
@@ -300,6 +323,7 @@ def test_an_event_is_on_its_way_within_a_second(system, upstream):
 
 def test_a_flush_does_not_start_the_next(system, upstream):
     system.configure(upstream.url)
+    system.count_starts()
     system.start("path").ended(0)
     system.event()
     arrives(upstream, 1, LATER_S)
@@ -327,6 +351,7 @@ def test_an_event_that_comes_during_a_run(system, upstream):
 def test_a_storm(system, upstream):
     """1,000 events as fast as they can be recorded: all arrive, by few runs, and nothing has failed for it."""
     system.configure(upstream.url)
+    system.count_starts()
     system.start("path").ended(0)
     began = time.monotonic()
     storm = "for n in $(seq 500); do px-status-event storm n=$n || exit; done"
@@ -356,6 +381,7 @@ def test_events_during_an_outage(system, upstream):
 
 def test_a_path_over_a_folder_that_is_not_ours(system):
     """The runs fail; they do not fill the log as fast as they can, and the path waits on."""
+    system.count_starts()
     system.run("chown", "root:", FOLDER).ended(0)
     system.start("path").ended(0)
     for _ in range(3):
