@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness import CONFIG, LATER, RFC3339, STATUS, STORAGE, USAGE
+from harness import CONFIG, FLUSH, LATER, RFC3339, STATUS, STORAGE, USAGE
 
 STATS_KEYS = ["spool_id", "recorded", "acknowledged", "pending", "quarantined", "dropped", "lost", "overflow",
               "oldest_pending_seconds", "bytes", "next_try", "last_success", "last_failure"]
@@ -230,8 +230,12 @@ def test_an_item_of_a_missing_spool(device, command):
 
 
 def test_a_missing_folder_is_an_empty_spool_too(device):
-    result = device.run(STATUS, "-c", device.config, "-s", device.folder / "missing" / "spool.db", "list", "--json").ended(0)
-    assert result.out == "" and not (device.folder / "missing").exists()
+    spool = device.folder / "missing" / "spool.db"
+    assert device.run(STATUS, "-c", device.config, "-s", spool, "list", "--json").ended(0).out == ""
+    assert device.run(STATUS, "-c", device.config, "-s", spool, "health").ended(0).out == "well: 0 items pending, 0 acknowledged\n"
+    for check in ["--check"], []:
+        device.run(FLUSH, "-c", device.config, "-s", spool, *check).ended(STORAGE)
+    assert not spool.parent.exists()
 
 
 @pytest.mark.parametrize("command", [["list"], ["stats"], ["stats", "--json"], ["show", "1"], ["drop", "1"]], ids=str)
