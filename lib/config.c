@@ -102,7 +102,7 @@ static void
 write_header(struct reading *reading, struct px_slice text, char *out, size_t size)
 {
 	const char *end = memchr(text.ptr, ']', text.len);
-	struct px_slice name = px_config_skip(text, 1);
+	struct px_slice name = px_slice_behind(text, 1);
 	char shown[SHOWN_MAX];
 	const char *known;
 
@@ -134,7 +134,7 @@ write_key(struct reading *reading, struct px_slice text, char *out, size_t size)
 	key.len = len;
 	key = px_config_trim(key);
 	if (key.len > 0 && len < text.len) {
-		reading->value = px_config_trim(px_config_skip(text, len + 1));
+		reading->value = px_config_trim(px_slice_behind(text, len + 1));
 		reading->last_key = key;
 	} else if (reading->refused != NULL && reading->last_key.len > 0) {
 		key = reading->last_key;	/* what was meant to go on with it */

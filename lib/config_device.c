@@ -48,7 +48,7 @@ parse_identity(struct identity *identity, struct px_slice content, const char *p
 		if (colon == NULL)
 			continue;
 		key.len = (size_t)(colon - line.ptr);
-		value = unquote(px_config_trim(px_config_skip(line, key.len + 1)));
+		value = unquote(px_config_trim(px_slice_behind(line, key.len + 1)));
 		while (key.len > 0 && px_config_is_space(key.ptr[key.len - 1]))
 			key.len--;
 		to = px_slice_is(key, "id") ? identity->id : px_slice_is(key, "host") ? identity->host : NULL;

@@ -60,8 +60,6 @@ bool px_config_next_line(struct px_slice *rest, struct px_slice *line);
 void px_config_skip_mark(struct px_slice *text);
 bool px_config_is_space(char byte);
 struct px_slice px_config_trim(struct px_slice text);
-struct px_slice px_config_skip(struct px_slice text, size_t len);
-bool px_config_begins_with(struct px_slice text, const char *start);
 
 /* Valid UTF-8 without control characters. */
 bool px_config_is_plain(struct px_slice text);

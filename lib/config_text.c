@@ -36,18 +36,6 @@ px_config_is_plain(struct px_slice text)
 }
 
 bool
-px_config_begins_with(struct px_slice text, const char *start)
-{
-	return text.len >= strlen(start) && memcmp(text.ptr, start, strlen(start)) == 0;
-}
-
-struct px_slice
-px_config_skip(struct px_slice text, size_t len)
-{
-	return (struct px_slice){ text.ptr + len, text.len - len };
-}
-
-bool
 px_config_is_space(char byte)
 {
 	return byte == ' ' || (byte >= '\t' && byte <= '\r');	/* isspace(3), by which inih goes */
@@ -57,7 +45,7 @@ struct px_slice
 px_config_trim(struct px_slice text)
 {
 	while (text.len > 0 && px_config_is_space(text.ptr[0]))
-		text = px_config_skip(text, 1);
+		text = px_slice_behind(text, 1);
 	while (text.len > 0 && px_config_is_space(text.ptr[text.len - 1]))
 		text.len--;
 	return text;
@@ -114,7 +102,7 @@ px_config_next_line(struct px_slice *rest, struct px_slice *line)
 		return false;
 	end = memchr(rest->ptr, '\n', rest->len);
 	*line = (struct px_slice){ rest->ptr, end != NULL ? (size_t)(end - rest->ptr) : rest->len };
-	*rest = px_config_skip(*rest, line->len + (end != NULL ? 1 : 0));
+	*rest = px_slice_behind(*rest, line->len + (end != NULL ? 1 : 0));
 	if (line->len > 0 && line->ptr[line->len - 1] == '\r')
 		line->len--;
 	return true;
@@ -123,6 +111,6 @@ px_config_next_line(struct px_slice *rest, struct px_slice *line)
 void
 px_config_skip_mark(struct px_slice *text)
 {
-	if (px_config_begins_with(*text, "\xef\xbb\xbf"))
-		*text = px_config_skip(*text, 3);
+	if (px_slice_begins_with(*text, "\xef\xbb\xbf"))
+		*text = px_slice_behind(*text, 3);
 }

@@ -58,25 +58,25 @@ split_url(struct url *url, struct px_slice text, struct px_err *err)
 		if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || text.ptr[i] == '\\')
 			return px_err_set(err, PX_CONFIG, "a character that no URL may have");
 	url->scheme = (struct px_slice){ text.ptr, (size_t)(colons - text.ptr) };
-	authority = px_config_skip(text, url->scheme.len + strlen("://"));
+	authority = px_slice_behind(text, url->scheme.len + strlen("://"));
 	while (len < authority.len && strchr("/?#", authority.ptr[len]) == NULL)
 		len++;
-	url->rest = px_config_skip(authority, len);
+	url->rest = px_slice_behind(authority, len);
 	authority.len = len;
 	/* A password with a slash in it would end the authority before its '@'. */
 	if (memchr(authority.ptr, '@', authority.len) != NULL || memchr(url->rest.ptr, '@', url->rest.len) != NULL)
 		return px_err_set(err, PX_CONFIG, "a URL may not contain user or password (or any '@')");
 	url->is_ipv6 = authority.len > 0 && authority.ptr[0] == '[';
-	url->host = url->is_ipv6 ? px_config_skip(authority, 1) : authority;
+	url->host = url->is_ipv6 ? px_slice_behind(authority, 1) : authority;
 	for (len = 0; len < url->host.len && url->host.ptr[len] != (url->is_ipv6 ? ']' : ':'); len++)
 		continue;
 	if (url->is_ipv6 && len == url->host.len)
 		return px_err_set(err, PX_CONFIG, "not a host name or address");
-	authority = px_config_skip(url->host, len + (url->is_ipv6 ? 1 : 0));
+	authority = px_slice_behind(url->host, len + (url->is_ipv6 ? 1 : 0));
 	url->host.len = len;
 	if (!is_host(url))
 		return px_err_set(err, PX_CONFIG, "not a host name or address");
-	if (authority.len > 0 && (authority.ptr[0] != ':' || px_text_to_int64(px_config_skip(authority, 1), 1, 65535, &port) == -1))
+	if (authority.len > 0 && (authority.ptr[0] != ':' || px_text_to_int64(px_slice_behind(authority, 1), 1, 65535, &port) == -1))
 		return px_err_set(err, PX_CONFIG, "the port is not a number from 1 to 65535");
 	return 0;
 }
@@ -169,14 +169,14 @@ px_config_check_pins(struct px_slice text, struct px_err *err)
 	bool valid = true;
 
 	while (valid) {
-		valid = text.len >= pin && px_config_begins_with(text, "sha256//") && text.ptr[pin - 1] == '=';
+		valid = text.len >= pin && px_slice_begins_with(text, "sha256//") && text.ptr[pin - 1] == '=';
 		for (size_t i = strlen("sha256//"); valid && i < pin - 1; i++)
 			valid = is_one_of(text.ptr[i], "+/");
 		if (valid && text.len == pin)
 			return 0;
 		valid = valid && text.ptr[pin] == ';';
 		if (valid)
-			text = px_config_skip(text, pin + 1);
+			text = px_slice_behind(text, pin + 1);
 	}
 	return px_err_set(err, PX_CONFIG, "not of the form sha256//BASE64[;sha256//BASE64...]");
 }
