@@ -107,15 +107,38 @@ px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_spool
 	return 0;
 }
 
+/* Whether this spool took the place of another, and upstream does not know that yet. */
+static int
+is_renewed(struct px_spool *spool, bool *renewed, struct px_err *err)
+{
+	int64_t replaces;
+
+	if (px_db_number(spool, 0, &replaces, err, "SELECT replaces_id IS NOT NULL FROM spool WHERE one = 1", "") == -1)
+		return -1;
+	*renewed = replaces != 0;
+	return 0;
+}
+
+/* The key of the row that is this very item; 0: there is none. Looks at all rows. */
+static int
+find_by_id(struct px_spool *spool, const struct entry *entry, int64_t *key, struct px_err *err)
+{
+	uint8_t id[16];
+
+	if (px_row_id_bytes(entry->item->id, id, err) == -1)
+		return -1;
+	return px_db_number(spool, 0, key, err, "SELECT key FROM item WHERE id = ?1", "b", id, (int64_t)sizeof(id));
+}
+
 /*
  * The key of the row that a failed insert may have left, when it is this very item; else 0. Where the spool took the
- * place of another since, the row may have another seq: until upstream knows of that, all rows are looked at.
+ * place of another since, the row may have another seq.
  */
 static int
 find_twin(struct px_spool *spool, const struct entry *entry, int64_t *key, struct px_err *err)
 {
 	uint8_t id[16];
-	int64_t is_renewed;
+	bool renewed;
 
 	*key = 0;
 	if (entry->perhaps_seq <= 0 || entry->perhaps_seq > SPOOL_SEQ_MASK)
@@ -126,23 +149,43 @@ find_twin(struct px_spool *spool, const struct entry *entry, int64_t *key, struc
 		return -1;
 	if (*key != 0)
 		return 0;
-	if (px_db_number(spool, 0, &is_renewed, err, "SELECT replaces_id IS NOT NULL FROM spool WHERE one = 1", "") == -1)
+	if (is_renewed(spool, &renewed, err) == -1)
 		return -1;
-	return is_renewed == 0 ? 0 : px_db_number(spool, 0, key, err, "SELECT key FROM item WHERE id = ?1", "b", id, (int64_t)sizeof(id));
+	return renewed ? find_by_id(spool, entry, key, err) : 0;
+}
+
+/*
+ * Whether the file was taken in before. The note may be all that could be read of a commit that failed: in a spool that
+ * took the place of another, only the item itself proves it.
+ */
+static int
+is_taken(struct px_spool *spool, const struct entry *entry, bool *taken, struct px_err *err)
+{
+	bool renewed;
+	int64_t found;
+
+	if (px_db_number(spool, 0, &found, err, "SELECT count(*) FROM taken WHERE name = ?1", "t", entry->name) == -1)
+		return -1;
+	if (found > 0 && is_renewed(spool, &renewed, err) == -1)
+		return -1;
+	if (found > 0 && renewed && find_by_id(spool, entry, &found, err) == -1)
+		return -1;
+	*taken = found != 0;
+	return 0;
 }
 
 static int
 take_in(struct px_spool *spool, void *arg, struct px_err *err)
 {
 	struct entry *entry = arg;
-	int64_t taken;
+	bool taken;
 	int64_t key;
 
-	if (px_db_number(spool, 0, &taken, err, "SELECT count(*) FROM taken WHERE name = ?1", "t", entry->name) == -1)
+	if (is_taken(spool, entry, &taken, err) == -1)
 		return -1;
-	if (taken > 0)
+	if (taken)
 		return 0;
-	if (px_db_run(spool, err, "INSERT INTO taken (name) VALUES (?1)", "t", entry->name) == -1 ||
+	if (px_db_run(spool, err, "INSERT OR IGNORE INTO taken (name) VALUES (?1)", "t", entry->name) == -1 ||
 	    find_twin(spool, entry, &key, err) == -1)
 		return -1;
 	if (key == 0)

@@ -550,7 +550,7 @@ test_renew(void **state)
 	}
 }
 
-/* What is still in the journal alone is carried, too, and taken overflow files stay taken. */
+/* What is still in the journal alone is carried, too, and overflow files stay taken that did come with their items. */
 static void
 test_renew_with_journal(void **state)
 {
@@ -563,6 +563,7 @@ test_renew_with_journal(void **state)
 	(void)state;
 	OK(px_spool_create(path, &birth, &err));
 	fill(12, 300);
+	assert_int_equal(run_sql("INSERT INTO taken (name) VALUES ('b.json')"), SQLITE_OK);
 	OK(px_spool_open(&spool, path, PX_SPOOL_FLUSH, 100, &err));
 	make_item(&item, PX_EVENT, 77, px_slice("{}"));
 	OK(px_spool_take_in(spool, &item, "a.json", 0, &WIDE, &err));
@@ -577,6 +578,13 @@ test_renew_with_journal(void **state)
 	OK(px_spool_take_in(spool, &item, "a.json", 0, &WIDE, &err));
 	OK(px_spool_each(spool, count_item, &count, &err));
 	assert_int_equal(count, 10);
+	make_item(&item, PX_EVENT, 78, px_slice("{}"));
+	for (int i = 0; i < 2; i++) {
+		count = 0;
+		OK(px_spool_take_in(spool, &item, "b.json", 0, &WIDE, &err));
+		OK(px_spool_each(spool, count_item, &count, &err));
+		assert_int_equal(count, 11);
+	}
 	px_spool_close(spool);
 }
 
