@@ -107,7 +107,7 @@ log_problems(const struct px_event *event, enum px_level level)
 	for (size_t i = 0; i < event->problems.count; i++)
 		px_log(level, "%s", event->problems.text[i]);
 	if (event->problems.more > 0)
-		px_log(level, "%zu more problems", event->problems.more);
+		px_log(level, "%zu more %s", event->problems.more, px_text_plural((int64_t)event->problems.more, "problem", "problems"));
 }
 
 /*

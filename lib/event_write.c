@@ -199,11 +199,13 @@ write_problems(struct px_buf *body, const struct draft *draft)
 		write_problem(body, &text);
 	}
 	if (draft->left_out > 0) {
-		px_buf_printf(&text, "the last %zu parameters were left out, there was no room for them", draft->left_out);
+		px_buf_printf(&text, "the last %zu %s left out, there was no room for %s", draft->left_out,
+		    px_text_plural((int64_t)draft->left_out, "parameter was", "parameters were"),
+		    px_text_plural((int64_t)draft->left_out, "it", "them"));
 		write_problem(body, &text);
 	}
 	if (problems->more > 0) {
-		px_buf_printf(&text, "and %zu more problems", problems->more);
+		px_buf_printf(&text, "and %zu more %s", problems->more, px_text_plural((int64_t)problems->more, "problem", "problems"));
 		write_problem(body, &text);
 	}
 	px_json_close(body, ']');

@@ -272,24 +272,31 @@ a_later_message_replaces_and_an_empty_one_removes(void **state)
 static void
 mistakes_of_others_are_shown_clean_and_counted(void **state)
 {
-	struct px_event event;
-	struct px_buf body = PX_BUF(BODY_MAX);
-	char expected[1000];
+	static const struct {
+		int more;
+		const char *told;
+	} rows[] = { { 1, "and 1 more problem" }, { 3, "and 3 more problems" } };
 
 	(void)state;
-	px_event_init(&event);
-	px_event_mistake(&event, "unknown option '\x1b\xff'");
-	for (int i = 1; i < PX_PROBLEMS_MAX + 3; i++)
-		px_event_mistake(&event, "x");
-	assert_int_equal(event.mistakes, PX_PROBLEMS_MAX + 3);
-	write_body(&event, &body);
-	(void)snprintf(expected, sizeof(expected), "%s", HEAD "\"topic\":\"unspecified\",\"problems\":"
-	    "[\"unknown option '\\\\x1b\xef\xbf\xbd'\","
-	    "\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\","
-	    "\"x\",\"and 3 more problems\"]}");
-	assert_string_equal(px_buf_text(&body), expected);
-	px_buf_clear(&body);
-	px_event_clear(&event);
+	for (size_t row = 0; row < COUNT_OF(rows); row++) {
+		struct px_event event;
+		struct px_buf body = PX_BUF(BODY_MAX);
+		char expected[1000];
+
+		px_event_init(&event);
+		px_event_mistake(&event, "unknown option '\x1b\xff'");
+		for (int i = 1; i < PX_PROBLEMS_MAX + rows[row].more; i++)
+			px_event_mistake(&event, "x");
+		assert_int_equal(event.mistakes, PX_PROBLEMS_MAX + rows[row].more);
+		write_body(&event, &body);
+		(void)snprintf(expected, sizeof(expected), "%s\"%s\"]}", HEAD "\"topic\":\"unspecified\",\"problems\":"
+		    "[\"unknown option '\\\\x1b\xef\xbf\xbd'\","
+		    "\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\",\"x\","
+		    "\"x\",", rows[row].told);
+		assert_string_equal(px_buf_text(&body), expected);
+		px_buf_clear(&body);
+		px_event_clear(&event);
+	}
 }
 
 /* ${count} times ${unit}, behind ${start}. */
