@@ -104,7 +104,8 @@ int px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spoo
 
 /*
  * The same in one reading transaction and without a copy of each item, for an ${each} that waits for nothing and calls
- * nothing of the spool; events too are up to a seq only.
+ * nothing of the spool; events too are up to a seq only. Of an item that has no mark only what is sent is told: no time, no
+ * topic.
  */
 int px_spool_read_pending(struct px_spool *spool, int64_t last_event, int64_t last_snapshot, px_spool_each_fn *each,
     void *arg, struct px_err *err) PX_MUST_CHECK;

@@ -231,6 +231,9 @@ void px_row_id_text(const uint8_t bytes[16], char out[PX_ID_MAX]);
 int px_row_read(struct px_spool *spool, sqlite3_stmt *statement, int first, struct px_spool_item *out, struct px_err *err)
     PX_MUST_CHECK;
 
+/* The same of "key, id, body": time and topic are not known then. */
+int px_row_read_bare(struct px_spool *spool, sqlite3_stmt *statement, struct px_spool_item *out, struct px_err *err) PX_MUST_CHECK;
+
 /* Whether topic and body are what an item may have. */
 bool px_row_is_sound(const struct px_item *item);
 

@@ -59,16 +59,35 @@ px_row_is_sound(const struct px_item *item)
 	    item->body.ptr[0] == '{' && item->body.ptr[item->body.len - 1] == '}';
 }
 
+/* Sets kind, seq and id, and checks what was read. */
+static int
+finish_read(struct px_spool *spool, sqlite3_stmt *row, int64_t key, struct px_slice id, struct px_item *item, struct px_err *err)
+{
+	if (sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM)
+		return px_db_fail(spool, SQLITE_NOMEM, "read", err);
+	item->kind = key > SPOOL_EVENT_KEYS ? PX_EVENT : PX_SNAPSHOT;
+	item->seq = key & SPOOL_SEQ_MASK;
+	if (id.len != 16 || !px_row_is_sound(item))
+		return px_db_malformed(spool, "an item", err);
+	px_row_id_text((const uint8_t *)id.ptr, item->id);
+	return 0;
+}
+
+int
+px_row_read_bare(struct px_spool *spool, sqlite3_stmt *row, struct px_spool_item *out, struct px_err *err)
+{
+	*out = (struct px_spool_item){ .quarantined = false };
+	out->item.body = column(row, 2);
+	return finish_read(spool, row, sqlite3_column_int64(row, 0), column(row, 1), &out->item, err);
+}
+
 int
 px_row_read(struct px_spool *spool, sqlite3_stmt *row, int first, struct px_spool_item *out, struct px_err *err)
 {
-	int64_t key = sqlite3_column_int64(row, first);
 	struct px_slice id = column(row, first + 1);
 	struct px_item *item = &out->item;
 
 	*out = (struct px_spool_item){ .quarantined = false };
-	item->kind = key > SPOOL_EVENT_KEYS ? PX_EVENT : PX_SNAPSHOT;
-	item->seq = key & SPOOL_SEQ_MASK;
 	item->time_ms = sqlite3_column_int64(row, first + 2);
 	item->topic = column(row, first + 3);
 	item->body = column(row, first + 4);
@@ -76,12 +95,7 @@ px_row_read(struct px_spool *spool, sqlite3_stmt *row, int first, struct px_spoo
 	out->deferred = sqlite3_column_type(row, first + 6) != SQLITE_NULL;
 	out->reason = (const char *)sqlite3_column_text(row, first + 7);
 	out->quarantined = out->reason != NULL;
-	if (sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM)
-		return px_db_fail(spool, SQLITE_NOMEM, "read", err);
-	if (id.len != 16 || !px_row_is_sound(item))
-		return px_db_malformed(spool, "an item", err);
-	px_row_id_text((const uint8_t *)id.ptr, item->id);
-	return 0;
+	return finish_read(spool, row, sqlite3_column_int64(row, first), id, item, err);
 }
 
 int
