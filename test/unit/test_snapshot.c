@@ -357,11 +357,11 @@ seconds_for(size_t i, size_t bytes)
 	return seconds;
 }
 
-/* 16 MiB, but less where valgrind makes everything slow. */
+/* 4 MiB, but less where valgrind makes everything slow. */
 static size_t
 largest_input(void)
 {
-	return seconds_for(0, MIB) < 0.2 ? 16 * MIB : 2 * MIB;
+	return seconds_for(0, MIB) < 0.2 ? 4 * MIB : MIB;
 }
 
 /*
