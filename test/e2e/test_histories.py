@@ -63,7 +63,7 @@ class World:
         """By the rule that is in force; which items are poor is a matter of their number."""
         if request.body is None:
             return {"status": 400}
-        poor = [item["id"] for item in request.items if (int(item["params"]["n"]) + self.salt) % 4 == 0]
+        poor = [item["id"] for item in request.items if any((number + self.salt) % 4 == 0 for number in self.numbers([item]))]
         request.taken = set(request.ids)
         if self.rule == "rejecting":
             request.taken -= set(poor)
@@ -80,6 +80,16 @@ class World:
             "losing": {"cut_after": 10, "commit": True},
             "resetting": {"reset": True, "commit": True},
         }[self.rule]
+
+    def numbers(self, items):
+        """What the events are called here; damage may have changed what one says."""
+        found = set()
+        for item in items:
+            try:
+                found.add(int(item["params"]["n"]))
+            except (KeyError, TypeError, ValueError):
+                must(self.was_damaged, "an event without its number:", item)
+        return found
 
     # -- the programs
 
@@ -164,7 +174,7 @@ class World:
             result = self.device.status("drop", str(one["item"]["seq"]), env=self.env())
             must(result.status in (0, STORAGE), "drop", result)
             if result.status == 0:
-                self.dropped.add(int(one["item"]["params"]["n"]))
+                self.dropped |= self.numbers([one["item"]])
 
     def squeeze(self, chance):
         """A bound that pushes events out."""
@@ -283,10 +293,10 @@ class World:
                  for item in request.items if item["id"] in self.upstream.committed}
         must(stats["acknowledged"] <= len(taken) or self.was_damaged, "acknowledged", stats["acknowledged"], "but upstream has", len(taken))
 
-        there = {int(item["item"]["params"]["n"]) for item in items}
-        there |= {int(json.loads(path.read_bytes())["params"]["n"]) for path in self.device.overflow_files() if ids_in(path.name.encode())
-                  and path.suffix == ".json"}
-        there |= {int(found[0]["params"]["n"]) for found in self.upstream.committed.values()}
+        there = self.numbers(item["item"] for item in items)
+        there |= self.numbers(json.loads(path.read_bytes()) for path in self.device.overflow_files() if ids_in(path.name.encode())
+                              and path.suffix == ".json")
+        there |= self.numbers(found[0] for found in self.upstream.committed.values())
         missing = self.accepted - there - self.dropped - self.perhaps
         must(len(missing) <= lost + self.lost_before, "accepted, and nowhere:", sorted(missing), "of which lost:", lost)
         return stats
