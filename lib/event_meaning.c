@@ -331,9 +331,7 @@ ends_with_words(struct px_slice text, const char *words)
 {
 	size_t len = strlen(words);
 
-	if (text.len < len || memcmp(text.ptr + text.len - len, words, len) != 0)
-		return false;
-	return text.len == len || text.ptr[text.len - len - 1] == ' ';
+	return px_slice_ends_with(text, words) && (text.len == len || text.ptr[text.len - len - 1] == ' ');
 }
 
 void

@@ -166,9 +166,8 @@ is_taken(struct px_spool *spool, const struct entry *entry, bool *taken, struct 
 
 	if (px_db_number(spool, 0, &found, err, "SELECT count(*) FROM taken WHERE name = ?1", "t", entry->name) == -1)
 		return -1;
-	if (found > 0 && is_renewed(spool, &renewed, err) == -1)
-		return -1;
-	if (found > 0 && renewed && find_by_id(spool, entry, &found, err) == -1)
+	if (found > 0 && (is_renewed(spool, &renewed, err) == -1 ||
+	    (renewed && find_by_id(spool, entry, &found, err) == -1)))
 		return -1;
 	*taken = found != 0;
 	return 0;

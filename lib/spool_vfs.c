@@ -226,9 +226,7 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 static bool
 ends_with(const char *name, const char *suffix)
 {
-	size_t len = name != NULL ? strlen(name) : 0;
-
-	return len >= strlen(suffix) && strcmp(name + len - strlen(suffix), suffix) == 0;
+	return name != NULL && px_slice_ends_with(px_slice(name), suffix);
 }
 
 /* Where a file has not one page left, SQLite removes its log, which may have all that was in it. */

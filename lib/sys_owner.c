@@ -108,26 +108,25 @@ follow_link(struct walk *walk, struct px_err *err)
 	struct px_buf rest = PX_BUF(walk->rest.max);
 	char *target = px_buf_reserve(&rest, PATH_MAX);
 	ssize_t len = target != NULL ? readlink(here(walk), target, PATH_MAX - 1) : -1;
-	int rc = -1;
 
 	if (len == -1) {
 		(void)px_err_set_errno(err, PX_CONFIG, target == NULL ? ENOMEM : errno, "cannot read the link '%s'", here(walk));
-		goto out;
+		goto failed;
 	}
 	px_buf_used(&rest, (size_t)len);
 	px_buf_add_text(&rest, px_buf_text(&walk->rest) + walk->at);
 	if (++walk->links > LINKS_MAX || rest.failed) {
 		(void)px_err_set_errno(err, PX_CONFIG, ELOOP, "cannot follow the link '%s'", here(walk));
-		goto out;
+		goto failed;
 	}
 	px_buf_rewind(&walk->done, px_buf_text(&rest)[0] == '/' ? 0 : walk->folder_len);
 	px_buf_clear(&walk->rest);
 	walk->rest = rest;
 	walk->at = 0;
 	return 0;
-out:
+failed:
 	px_buf_clear(&rest);
-	return rc;
+	return -1;
 }
 
 /*

@@ -350,7 +350,7 @@ px_http_date(struct px_slice text, int64_t now_s, int64_t *out)
 				fits = take_field(&left, *++form, now_s, &civil);
 			} else {
 				fits = left.len > 0 && left.ptr[0] == *form;
-				left = fits ? (struct px_slice){ left.ptr + 1, left.len - 1 } : left;
+				left = fits ? px_slice_behind(left, 1) : left;
 			}
 		}
 		if (fits && left.len == 0)

@@ -25,7 +25,6 @@
 #define LAYERS_MAX 4
 #define MOST_CALLS 1000
 
-
 static const struct px_spool_birth birth = { .id = "11111111-1111-4111-8111-111111111111", .max_bytes = 1 << 20 };
 
 static const struct spool_step steps[] = {
