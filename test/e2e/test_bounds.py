@@ -74,7 +74,10 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
         "enabled": "yes", "source": "command", "command": device.monit_that_prints("")})
 
     def values(_):
-        return ["t", *("k%d=%s" % (at, "y" * 4000) for at in range(chance.choice([0, 0, 0, 1, 4, 15])))]
+        return ["t", *("k%d=%s" % (at, "y" * 4000) for at in range(chance.choice([0, 0, 1, 4, 15, 15])))]
+
+    def snapshots():
+        return {item["id"] for item in device.list() if item["kind"] == "snapshot"}
 
     def reply(request):
         kind = chance.randrange(4)
@@ -87,12 +90,13 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
     with Watch(lambda: bytes_of(device)) as watch:
         for waves in range(5):
             (device.folder / "monit.txt").write_text(status_text(chance.randrange(2000, largest_snapshot)))
+            lost, there = device.stats()["lost"]["events"], snapshots()
             flush = device.flush_process("--now")
             statuses = storm(device, 30, values)
             assert flush.wait(30) in (0, LATER), flush.communicate()
             assert set(statuses) <= {0}, seed
-            stats = device.stats()
-            assert stats["lost"]["events"] == 0 or "snapshot" not in {item["kind"] for item in device.list()}, seed
+            # A snapshot may come in behind an event that was pushed out, but none is left that was there before.
+            assert device.stats()["lost"]["events"] == lost or not there & snapshots(), seed
     assert watch.count > 5
     assert watch.largest <= limit, (seed, watch.largest, limit)
     assert watch.largest > limit * 2 // 5, "the storm came nowhere near the bound"
