@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "share.h"
 #include "snapshot.h"
 
 #ifndef PX_FIXTURES
@@ -258,7 +259,7 @@ test_every_start(void **state)
 
 	(void)state;
 	read_file(&text, "5.7.txt");
-	for (size_t len = 0; len <= text.len; len++) {
+	for (size_t len = 0; len <= text.len; len += parts()) {
 		px_buf_rewind(&out, 0);
 		snapshot(&out, text.data, len);
 		if (out.len > 0)
@@ -357,13 +358,6 @@ seconds_for(size_t i, size_t bytes)
 	return seconds;
 }
 
-/* 4 MiB, but less where valgrind makes everything slow. */
-static size_t
-largest_input(void)
-{
-	return seconds_for(0, MIB) < 0.2 ? 4 * MIB : MIB;
-}
-
 /*
  * Four times the input takes about four times as long; a square would be sixteen. What else the machine does may spoil a
  * measurement, but not all of them.
@@ -371,7 +365,7 @@ largest_input(void)
 static void
 test_linear(void **state)
 {
-	const size_t largest = largest_input();
+	const size_t largest = 4 * MIB / parts();
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(floods); i++) {

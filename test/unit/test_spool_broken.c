@@ -2,7 +2,8 @@
 /*
  * A small spool, made by the real code, broken in every way: each page zeroed, filled with junk, swapped with the next,
  * each length, each byte. Whatever it is, nothing crashes or hangs, and what is not hurt itself is carried over. Bytes are a
- * sample, one of so many; PX_TEST_BYTES=1 in the environment tries all of them, PX_TEST_SEED a sample once more.
+ * sample, one of so many; PX_TEST_BYTES=1 in the environment tries all of them, PX_TEST_SEED a sample once more. With a
+ * small share of the time pages are a sample, too.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "share.h"
 #include "spool.h"
 #include "spool_folder.h"
 
@@ -426,6 +428,18 @@ mend(void)
 
 /* ---- Ways to break it */
 
+static size_t
+step_of_bytes(void)
+{
+	return number_in_environment("PX_TEST_BYTES", 997 * parts());
+}
+
+static size_t
+step_of_pages(void)
+{
+	return 1 + parts() / 5;
+}
+
 static void
 fill_junk(uint8_t *bytes, size_t len)
 {
@@ -440,7 +454,7 @@ break_pages(size_t which)
 	const struct bytes *from = which == 0 ? &whole.file : &whole.log;
 	size_t size = which == 0 ? PAGE : FRAME;
 
-	for (size_t at = which == 0 ? 0 : LOG_HEADER; at + size <= from->len; at += size) {
+	for (size_t at = which == 0 ? 0 : LOG_HEADER; at + size <= from->len; at += size * step_of_pages()) {
 		size_t number = at / size + (which == 0 ? 1 : 0);
 
 		mend();
@@ -467,7 +481,7 @@ break_lengths(size_t which)
 	for (size_t cut = 0; cut < len; cut++) {
 		size_t beyond = (cut + 2) % size;
 
-		if (beyond > 4 && cut % 509 != 0)
+		if ((beyond > 4 || (cut + 2) / size % step_of_pages() != 0) && cut % (509 * parts()) != 0)
 			continue;
 		mend();
 		broken[which].len = cut;
@@ -490,20 +504,6 @@ break_bytes(size_t which, size_t step)
 		if (*byte != from->data[i / 3])
 			endure("byte", i / 3);
 	}
-}
-
-static size_t
-number_in_environment(const char *name, size_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoul(text, NULL, 10) : otherwise;
-}
-
-static size_t
-step_of_bytes(void)
-{
-	return number_in_environment("PX_TEST_BYTES", 997);
 }
 
 static int
