@@ -17,6 +17,35 @@ from upstream import Upstream
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: needs the machine for itself, as what looks at all of its memory or at all of /tmp")
+    config.addinivalue_line("markers", "long: a module that takes long, mostly by waiting")
+    config.addinivalue_line("markers", "needs_root: is skipped for a plain user; given to what asks for the fixture root")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "root" in item.fixturenames:
+            item.add_marker("needs_root")
+    deal_long_modules(items)
+
+
+def deal_long_modules(items):
+    """
+    To each worker of pytest-xdist another one to begin with, so that none has a long one left when the others are done. A
+    worker is sent a quarter of its share at first, all in a row, and the rest as it gets on.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    modules = {}
+    for item in filter(lambda item: item.get_closest_marker("long"), items):
+        modules.setdefault(item.module.__name__, []).append(item)
+    others = [item for item in items if not item.get_closest_marker("long")]
+    at_first = len(items) // workers // 4
+    hands = [sum(list(modules.values())[worker::workers], []) for worker in range(workers)]
+    del items[:]
+    for hand in hands:
+        rest = max(at_first - len(hand), 0)
+        items += hand + others[:rest]
+        del others[:rest]
+    items += others
 
 
 def pytest_sessionstart(session):
@@ -125,7 +154,7 @@ def start_part():
         part.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root():
     if not harness.IS_ROOT:
         pytest.skip("needs root")

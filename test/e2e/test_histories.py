@@ -20,6 +20,8 @@ from harness import CONFIG, DENIED, EVENT, FLUSH, LATER, STORAGE, ids_in
 from room import Room
 from upstream import Upstream
 
+pytestmark = pytest.mark.long
+
 STEPS = 30
 SHRINK_SECONDS = 60
 

@@ -9,6 +9,8 @@ import pytest
 import machine
 from harness import BUILD, PROGRAMS, ROOT, mode_of
 
+pytestmark = pytest.mark.long
+
 FOLDER = "/var/lib/px-status"
 # Of what is installed, the texts that name a place.
 OTHERS = {"PREFIX": "/opt/px", "SYSCONFDIR": "/opt/etc", "LOCALSTATEDIR": "/opt/var"}
@@ -159,7 +161,7 @@ def test_texts_tell_of_other_places(tmp_path):
 # -- on a machine
 
 @pytest.fixture
-def own():
+def own(root):
     with machine.running() as running:
         yield running
 

@@ -12,6 +12,8 @@ import harness
 import machine
 from harness import ROOT
 
+pytestmark = pytest.mark.long
+
 FOLDER = "/var/lib/px-status"
 CONF = "/etc/px-status/px-status.conf"
 AVAILABLE, ENABLED = "/etc/monit/conf-available", "/etc/monit/conf-enabled"
@@ -91,7 +93,7 @@ def copied(system, path):
     return "/" + path.name
 
 
-def test_its_life(package, tmp_path, upstream):
+def test_its_life(root, package, tmp_path, upstream):
     """Installed, used, upgraded with a configuration that was edited, removed, installed again, purged: by dpkg."""
     with machine.running(boots=True) as system:
         system.sh("rm -f /usr/sbin/policy-rc.d; mkdir -p %s; dpkg --configure -a" % ENABLED)

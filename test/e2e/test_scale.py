@@ -7,6 +7,8 @@ import pytest
 
 from harness import EVENT, is_sanitized
 
+pytestmark = pytest.mark.long
+
 WAITING = 10000
 
 

@@ -10,6 +10,8 @@ import harness
 import machine
 from harness import ROOT
 
+pytestmark = pytest.mark.long
+
 CRON = ROOT / "share" / "cron"
 GUIX = ROOT / "share" / "guix" / "px-status.scm"
 SCHEME = [*sorted(path for path in CRON.iterdir() if path.suffix in (".scm", ".guile")), GUIX]
@@ -63,7 +65,7 @@ exec /usr/bin/px-status-flush.real "$@"
 """
 
 
-def test_both_lines_of_cron(upstream):
+def test_both_lines_of_cron(root, upstream):
     """By real cron: /etc/cron.d and a user's own file, as busybox crond has it too. An outage is not mailed."""
     if shutil.which("cron") is None:
         pytest.skip("cron is not installed")

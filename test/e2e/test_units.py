@@ -12,6 +12,8 @@ import harness
 import machine
 from harness import ROOT, UUID_V7
 
+pytestmark = pytest.mark.long
+
 UNITS = ROOT / "share" / "systemd"
 SERVICE = UNITS / "px-status-flush.service"
 ROOT_DROP_IN = ROOT / "share" / "examples" / "px-status-flush-root.conf"
@@ -121,7 +123,7 @@ class System:
 
 
 @pytest.fixture(scope="module")
-def booted():
+def booted(root):
     with machine.running(boots=True) as running:
         system = System(running)
         system.install()

@@ -16,6 +16,8 @@ import pytest
 import harness
 from harness import EVENT, MONIT, ROOT, STATUS, run
 
+pytestmark = pytest.mark.long
+
 SNIPPETS = ROOT / "share" / "monitrc.d"
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from harness import BUILD, EVENT, IS_ROOT, MONIT, ROOT
 
+pytestmark = pytest.mark.long
+
 CHECKS = ROOT / "share" / "checks"
 DAY = 86400
 
