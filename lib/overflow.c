@@ -23,8 +23,9 @@
 #define STALE_S 3600
 #define SEQ_DIGITS_MAX 15
 #define BROKEN_TRIES 100
-#define LOCK_WAIT_MS 1000
+#define LOCK_WAIT_MS 3000	/* for both locks of a recorder, of whose 10 s the spool may have taken 5 */
 #define LOCK_STEP_MS 2
+#define NS_PER_MS 1000000L
 
 int
 px_overflow_folder(const char *spool_path, char *out, size_t size, struct px_err *err)
@@ -107,20 +108,26 @@ is_temporary(const char *name)
 	return strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) == 0;
 }
 
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec now = { 0, 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / NS_PER_MS;
+}
+
 /*
  * One recorder at a time looks whether there is room and takes it, so that many together stay within the bounds. Nobody
- * waits for long, though: the folder's owner could hold the lock for ever.
+ * waits past ${until_ms}, though: the folder's owner could hold the lock for ever.
  */
 static void
-lock_for_a_moment(int fd)
+lock_until(int fd, int64_t until_ms)
 {
-	for (int waited_ms = 0; waited_ms < LOCK_WAIT_MS && flock(fd, LOCK_EX | LOCK_NB) == -1; waited_ms += LOCK_STEP_MS) {
-		const struct timespec pause = { 0, LOCK_STEP_MS * 1000000L };
+	const struct timespec pause = { 0, LOCK_STEP_MS * NS_PER_MS };
 
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return;
+	while (flock(fd, LOCK_EX | LOCK_NB) == -1 && (errno == EWOULDBLOCK || errno == EINTR) && monotonic_ms() < until_ms)
 		(void)nanosleep(&pause, NULL);
-	}
 }
 
 /*
@@ -229,11 +236,12 @@ make_folder(const char *folder)
 static int
 put_file(int fd, const char *folder, const char *name, const char *temporary, struct px_slice document, struct px_err *err)
 {
+	int64_t until_ms = monotonic_ms() + LOCK_WAIT_MS;
 	int file = -1;
 	int failure;
 	int rc;
 
-	lock_for_a_moment(fd);
+	lock_until(fd, until_ms);
 	rc = check_room(fd, folder, document.len, err);
 	if (rc == 0)
 		file = make_file(fd, temporary, document.len);
@@ -243,7 +251,7 @@ put_file(int fd, const char *folder, const char *name, const char *temporary, st
 	if (file == -1 || write_file(fd, temporary, file, document) == -1)
 		return px_err_set_errno(err, PX_STORAGE, errno, "cannot write '%s/%s'", folder, temporary);
 	/* Who counts meanwhile might see it under neither name. */
-	lock_for_a_moment(fd);
+	lock_until(fd, until_ms);
 	rc = renameat(fd, temporary, fd, name);
 	failure = errno;
 	(void)flock(fd, LOCK_UN);
