@@ -208,6 +208,7 @@ def test_bad_items_are_found_by_halving(enrolled, upstream, status):
 
 
 def test_sixteen_refused_alone_and_nothing_taken(enrolled, upstream):
+    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
     ids = enrolled.record(20)
     upstream.script(lambda request: {"status": 400} if request.items else {})
     enrolled.flush("--now").ended(LATER)
