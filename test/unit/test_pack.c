@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "pack.h"
+#include "share.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BODY_MAX ((size_t)2 << 20)
@@ -61,6 +62,9 @@ packs_what_it_is_given(void **state)
 		struct px_slice body;
 		struct px_err err;
 
+		/* Where time is short the largest body does not come byte by byte. */
+		if (len > BODY_MAX / parts() * piece)
+			continue;
 		make_text(&text, len, i / 2 % 2 == 0);
 		assert_int_equal(px_pack_begin(&pack, compresses, &err), 0);
 		for (size_t at = 0; at < len; at += piece)
