@@ -119,24 +119,28 @@ monotonic_ms(void)
 
 /*
  * One recorder at a time looks whether there is room and takes it, so that many together stay within the bounds. Nobody
- * waits past ${until_ms}, though: the folder's owner could hold the lock for ever.
+ * waits past ${until_ms}, though: the folder's owner could hold the lock for ever. False when it was in vain.
  */
-static void
+static bool
 lock_until(int fd, int64_t until_ms)
 {
 	const struct timespec pause = { 0, LOCK_STEP_MS * NS_PER_MS };
+	int rc;
 
-	while (flock(fd, LOCK_EX | LOCK_NB) == -1 && (errno == EWOULDBLOCK || errno == EINTR) && monotonic_ms() < until_ms)
+	while ((rc = flock(fd, LOCK_EX | LOCK_NB)) == -1 && (errno == EWOULDBLOCK || errno == EINTR) && monotonic_ms() < until_ms)
 		(void)nanosleep(&pause, NULL);
+	return rc == 0;
 }
 
 /*
  * Whether another file of ${bytes} fits. All but the two dot entries counts, so that what is set aside or half written
- * is bounded too.
+ * is bounded too. Who looks while others may do so fills half of it at most: all of them together stay within the bounds.
  */
 static int
-check_room(int fd, const char *folder, size_t bytes, struct px_err *err)
+check_room(int fd, const char *folder, size_t bytes, bool others_look, struct px_err *err)
 {
+	const int max_files = others_look ? PX_OVERFLOW_MAX_FILES / 2 : PX_OVERFLOW_MAX_FILES;
+	const int64_t max_bytes = others_look ? PX_OVERFLOW_MAX_BYTES / 2 : PX_OVERFLOW_MAX_BYTES;
 	DIR *listing = open_listing(fd);
 	const struct dirent *entry;
 	int64_t total = (int64_t)bytes;
@@ -145,19 +149,20 @@ check_room(int fd, const char *folder, size_t bytes, struct px_err *err)
 	if (listing == NULL)
 		return px_err_set_errno(err, PX_STORAGE, errno, "cannot read folder '%s'", folder);
 	/* The names first: in a folder that is full of them there is no need to look at each file. */
-	while (readdir(listing) != NULL && files <= PX_OVERFLOW_MAX_FILES)
+	while (readdir(listing) != NULL && files <= max_files)
 		files++;
 	rewinddir(listing);
-	while (files <= PX_OVERFLOW_MAX_FILES && total <= PX_OVERFLOW_MAX_BYTES && (entry = readdir(listing)) != NULL) {
+	while (files <= max_files && total <= max_bytes && (entry = readdir(listing)) != NULL) {
 		struct stat status;
 
 		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode))
 			total += status.st_size;
 	}
 	(void)closedir(listing);
-	if (files > PX_OVERFLOW_MAX_FILES || total > PX_OVERFLOW_MAX_BYTES)
-		return px_err_set(err, PX_STORAGE, "overflow folder '%s' is full", folder);
-	return 0;
+	if (files <= max_files && total <= max_bytes)
+		return 0;
+	return px_err_set(err, PX_STORAGE, others_look ? "overflow folder '%s' is half full, and others hold its lock" :
+	    "overflow folder '%s' is full", folder);
 }
 
 static int
@@ -237,12 +242,12 @@ static int
 put_file(int fd, const char *folder, const char *name, const char *temporary, struct px_slice document, struct px_err *err)
 {
 	int64_t until_ms = monotonic_ms() + LOCK_WAIT_MS;
+	bool is_locked = lock_until(fd, until_ms);
 	int file = -1;
 	int failure;
 	int rc;
 
-	lock_until(fd, until_ms);
-	rc = check_room(fd, folder, document.len, err);
+	rc = check_room(fd, folder, document.len, !is_locked, err);
 	if (rc == 0)
 		file = make_file(fd, temporary, document.len);
 	(void)flock(fd, LOCK_UN);
@@ -251,7 +256,7 @@ put_file(int fd, const char *folder, const char *name, const char *temporary, st
 	if (file == -1 || write_file(fd, temporary, file, document) == -1)
 		return px_err_set_errno(err, PX_STORAGE, errno, "cannot write '%s/%s'", folder, temporary);
 	/* Who counts meanwhile might see it under neither name. */
-	lock_until(fd, until_ms);
+	(void)lock_until(fd, until_ms);
 	rc = renameat(fd, temporary, fd, name);
 	failure = errno;
 	(void)flock(fd, LOCK_UN);

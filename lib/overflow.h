@@ -20,8 +20,8 @@ int px_overflow_folder(const char *spool_path, char *out, size_t size, struct px
 /*
  * Puts ${document} (JSON of the event ${id}) into ${folder}, which is made 0700 when it is not there: written, synced,
  * renamed, folder synced. ${perhaps_seq} is what the spool may hold it under after a failure that left that open, else 0.
- * -1 with PX_STORAGE: the folder is full by PX_OVERFLOW_MAX_FILES or _BYTES, or can't be written; then no file of
- * that name is left.
+ * -1 with PX_STORAGE: the folder is full by PX_OVERFLOW_MAX_FILES or _BYTES (half of them, where its lock was not to be
+ * had in 3 s), or can't be written; then no file of that name is left.
  */
 int px_overflow_put(const char *folder, const char *id, int64_t perhaps_seq, struct px_slice document, struct px_err *err)
     PX_MUST_CHECK;

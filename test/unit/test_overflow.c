@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -372,6 +373,26 @@ test_bounds(void **state)
 	assert_int_equal(count_entries(), PX_OVERFLOW_MAX_FILES);
 }
 
+/* Whoever else has the lock may be filling it at this moment, too. */
+static void
+test_bounds_under_the_lock_of_others(void **state)
+{
+	int lock;
+
+	(void)state;
+	assert_int_equal(mkdir(folder, 0700), 0);
+	make_sparse_file("large", PX_OVERFLOW_MAX_BYTES / 2 - 1);
+	lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	OK(px_overflow_put(folder, ID "1", 0, px_slice("x"), &err));
+	assert_int_equal(px_overflow_put(folder, ID "2", 0, px_slice("x"), &err), -1);
+	assert_int_equal(err.code, PX_STORAGE);
+	assert_non_null(strstr(err.text, "half full"));
+	assert_int_equal(count_entries(), 2);
+	assert_int_equal(close(lock), 0);
+	OK(px_overflow_put(folder, ID "2", 0, px_slice("x"), &err));
+}
+
 /* The largest event there is comes back whole. */
 static void
 test_largest(void **state)
@@ -401,6 +422,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_folder_is_no_folder, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stale_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bounds_under_the_lock_of_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_largest, set_up, tear_down),
 	};
 
