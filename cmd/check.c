@@ -59,11 +59,12 @@ check_configuration(struct checking *checking)
 	bool path_is_valid;
 
 	px_config_init(&checking->config);
-	if (px_config_read(&checking->config, cli_config_file(checking->config_file), PX_CONFIG_ALL, &problems, &path_is_valid,
-	    &err) == -1) {
+	if (px_config_read(&checking->config, cli_config_file(checking->config_file), &problems, &path_is_valid, &err) == -1) {
 		report_failed(&checking->report, "configuration", &err, advice_for_configuration(checking));
 		for (size_t i = 1; i < problems.count; i++)
 			report_line("failed", "configuration", problems.text[i]);
+		if (problems.more > 0)
+			report_line("failed", "configuration", "there are more, for which there is no room here");
 		return -1;
 	}
 	report_ok("configuration", "%s", checking->config.file[0] != '\0' ? checking->config.file : "defaults, no file is there");

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
 #include "sys.h"
 
 #define OPTIONS_MAX 24
@@ -189,6 +188,15 @@ cli_config_file(const char *option)
 	return named != NULL && named[0] != '\0' ? named : NULL;
 }
 
+void
+cli_log_problems(const struct px_problems *problems, enum px_level level)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		px_log(level, "%s", problems->text[i]);
+	if (problems->more > 0)
+		px_log(level, "and %zu more %s", problems->more, px_text_plural((int64_t)problems->more, "problem", "problems"));
+}
+
 int
 cli_read_config(struct px_config *config, const char *file, const char *spool, struct px_err *err)
 {
@@ -196,11 +204,11 @@ cli_read_config(struct px_config *config, const char *file, const char *spool, s
 	bool path_is_valid;
 
 	px_config_init(config);
-	if (px_config_read(config, file, PX_CONFIG_ALL, &problems, &path_is_valid, err) == -1) {
+	if (px_config_read(config, file, &problems, &path_is_valid, err) == -1) {
 		/* The last is the error, which the caller logs. */
-		for (size_t i = 0; i + 1 < problems.count; i++)
-			px_log(PX_ERROR, "%s", problems.text[i]);
-		return px_err_set(err, PX_CONFIG, "%s", problems.count > 0 ? problems.text[problems.count - 1] : "");
+		problems.count--;
+		cli_log_problems(&problems, PX_ERROR);
+		return px_err_set(err, PX_CONFIG, "%s", problems.text[problems.count]);
 	}
 	return spool != NULL ? cli_set_spool(config, spool, err) : 0;
 }

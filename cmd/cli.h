@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "err.h"
+#include "log.h"
 #include "spool.h"
 
 struct cli_option {
@@ -58,6 +59,9 @@ int cli_fail(const struct px_err *err);
 
 /* The configuration file in force: ${option}, else PX_STATUS_CONFIG when it is set and not empty, else NULL. */
 const char *cli_config_file(const char *option);
+
+/* A line for each, and one for those that had no room. */
+void cli_log_problems(const struct px_problems *problems, enum px_level level);
 
 /*
  * Reads the whole configuration and logs every mistake as an error; ${spool}, when not NULL, replaces the spool's path.

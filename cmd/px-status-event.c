@@ -104,10 +104,7 @@ take_mistake(void *arg, const char *text)
 static void
 log_problems(const struct px_event *event, enum px_level level)
 {
-	for (size_t i = 0; i < event->problems.count; i++)
-		px_log(level, "%s", event->problems.text[i]);
-	if (event->problems.more > 0)
-		px_log(level, "%zu more %s", event->problems.more, px_text_plural((int64_t)event->problems.more, "problem", "problems"));
+	cli_log_problems(&event->problems, level);
 }
 
 /*
@@ -125,11 +122,10 @@ read_config(const struct request *request, struct px_config *config, struct px_e
 	if (!event->under_monit)
 		return cli_read_config(config, file, request->spool, err);
 	px_config_init(config);
-	if (px_config_read(config, file, PX_CONFIG_RECORDER, &problems, &path_is_valid, err) == -1) {
+	if (px_config_read(config, file, &problems, &path_is_valid, err) == -1) {
 		for (size_t i = 0; i < problems.count; i++)
 			px_event_mistake(event, problems.text[i]);
-		if (problems.count == 0)
-			px_event_mistake(event, err->text);
+		event->problems.more += problems.more;
 		if (!path_is_valid && request->spool == NULL)
 			px_log(PX_ERROR, "no valid spool path: the event goes to '%s'", config->spool.path);
 	}

@@ -11,6 +11,8 @@
 
 #define LINE_MAX_BYTES 1023
 #define NAME_SHOWN 40
+#define FILE_SHOWN_MIN ((size_t)64)	/* of the file's name and the line */
+#define LINE_SHOWN_MAX ((size_t)12)
 
 /* Of a name in the file, fit to be shown. */
 #define SHOWN_MAX (CONFIG_ESCAPED_MAX * NAME_SHOWN + sizeof("..."))
@@ -35,22 +37,38 @@ struct reading {
 	bool taken[PX_CONFIG_KEYS_MAX];
 };
 
-static void mistake(struct reading *reading, int line, const char *format, ...) PX_PRINTF(3, 4);
-
+/* Writes the file's name, of a long one the end, and the line. */
 static void
+tell_where(const struct reading *reading, int line, char *out, size_t size)
+{
+	const char *name = reading->name;
+	size_t len = strlen(name);
+	bool is_long = len + LINE_SHOWN_MAX >= size;
+
+	if (is_long)
+		name += len + LINE_SHOWN_MAX + 4 - size;
+	while (is_long && ((unsigned char)*name & 0xc0) == 0x80)	/* from the middle of a character */
+		name++;
+	if (line > 0)
+		(void)snprintf(out, size, "%s%s:%d", is_long ? "..." : "", name, line);
+	else
+		(void)snprintf(out, size, "%s%s", is_long ? "..." : "", name);
+}
+
+/* Where there is no room for all of it, it is the name that is shortened. */
+static PX_PRINTF(3, 4) void
 mistake(struct reading *reading, int line, const char *format, ...)
 {
-	char what[PX_ERR_MAX];
-	char where[sizeof(reading->name) + 16];
+	char what[PX_PROBLEM_MAX];
+	char where[PX_PROBLEM_MAX];
 	va_list args;
+	size_t len;
 
 	va_start(args, format);
 	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	if (line > 0)
-		(void)snprintf(where, sizeof(where), "%s:%d", reading->name, line);
-	else
-		(void)snprintf(where, sizeof(where), "%s", reading->name);
+	len = strlen(what) + strlen(": ");
+	tell_where(reading, line, where, len + FILE_SHOWN_MIN < sizeof(where) ? sizeof(where) - len : FILE_SHOWN_MIN);
 	if (reading->mistakes++ == 0)
 		(void)px_err_set(reading->err, PX_CONFIG, "%s: %s", where, what);
 	px_problems_add(reading->problems, "%s: %s", where, what);
@@ -232,21 +250,26 @@ line_of(const struct reading *reading, const char *section, const char *name)
 }
 
 static void
-check_credentials(struct reading *reading)
+check_bearer(struct reading *reading)
 {
-	int line = line_of(reading, "upstream", "auth");
 	bool has_file = is_set(reading, "upstream", "token_file");
 	bool has_command = is_set(reading, "upstream", "token_command");
 
-	if (reading->config->upstream.auth == PX_AUTH_BEARER && !has_file && !has_command)
-		mistake(reading, line, "[upstream] auth: bearer needs token_file or token_command");
-	if (reading->config->upstream.auth == PX_AUTH_BEARER && has_file && has_command)
+	if (!has_file && !has_command)
+		mistake(reading, line_of(reading, "upstream", "auth"), "[upstream] auth: bearer needs token_file or token_command");
+	if (has_file && has_command)
 		mistake(reading, line_of(reading, "upstream", "token_command"),
 		    "[upstream] token_command: token_file is given too, and only one can count");
-	if (reading->config->upstream.auth == PX_AUTH_BASIC && !is_set(reading, "upstream", "user"))
-		mistake(reading, line, "[upstream] auth: basic needs user");
-	if (reading->config->upstream.auth == PX_AUTH_BASIC && !is_set(reading, "upstream", "password_file"))
-		mistake(reading, line, "[upstream] auth: basic needs password_file");
+}
+
+static void
+check_basic(struct reading *reading)
+{
+	static const char *const needed[] = { "user", "password_file" };
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (!is_set(reading, "upstream", needed[i]))
+			mistake(reading, line_of(reading, "upstream", "auth"), "[upstream] auth: basic needs %s", needed[i]);
 }
 
 /* ${small} must not be more than ${large}; as a default it comes down to it. */
@@ -281,7 +304,10 @@ check_together(struct reading *reading)
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
 		if (urls[i][0] != '\0' && px_config_check_url(urls[i], config->upstream.allow_http, &err) == -1)
 			mistake(reading, line_of(reading, sections[i], "url"), "[%s] url: %s", sections[i], err.text);
-	check_credentials(reading);
+	if (config->upstream.auth == PX_AUTH_BEARER)
+		check_bearer(reading);
+	if (config->upstream.auth == PX_AUTH_BASIC)
+		check_basic(reading);
 	check_order(reading, px_config_find_key("retry", "initial"), px_config_find_key("retry", "max"));
 	check_order(reading, px_config_find_key("schedule", "splay"), px_config_find_key("snapshot", "interval"));
 }
@@ -303,8 +329,8 @@ load(struct px_config *config, const char *file, struct px_buf *content, struct 
 }
 
 int
-px_config_read(struct px_config *config, const char *file, enum px_config_scope scope, struct px_problems *problems,
-    bool *path_is_valid, struct px_err *err)
+px_config_read(struct px_config *config, const char *file, struct px_problems *problems, bool *path_is_valid,
+    struct px_err *err)
 {
 	struct px_buf content = PX_BUF(CONFIG_FILE_MAX);
 	struct reading reading = { .config = config, .problems = problems, .err = err, .section = { "", 0 } };
@@ -322,8 +348,7 @@ px_config_read(struct px_config *config, const char *file, enum px_config_scope 
 	px_config_skip_mark(&reading.rest);
 	if (ini_parse_stream(read_line, &reading, take_key, &reading) != 0)
 		mistake(&reading, 0, "not to be read as INI");
-	if (scope == PX_CONFIG_ALL)
-		check_together(&reading);
+	check_together(&reading);
 	px_buf_clear(&content);
 	*path_is_valid = reading.taken[spool_path] || !(reading.given[spool_path] || reading.is_hidden);
 	return reading.mistakes == 0 ? 0 : -1;

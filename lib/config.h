@@ -94,11 +94,6 @@ struct px_config {
 	char texts[PX_CONFIG_KEYS_MAX * PX_CONFIG_TEXT_MAX];
 };
 
-enum px_config_scope {
-	PX_CONFIG_ALL,
-	PX_CONFIG_RECORDER	/* [spool] and [device] only: nothing beyond one pass over the file is done */
-};
-
 /* Every key at its default. */
 void px_config_init(struct px_config *config);
 
@@ -109,8 +104,8 @@ void px_config_init(struct px_config *config);
  * ${path_is_valid} tells whether the file, as far as it could be read, allows [spool] path to be trusted: false when the
  * file could not be read or names an invalid path.
  */
-int px_config_read(struct px_config *config, const char *file, enum px_config_scope scope, struct px_problems *problems,
-    bool *path_is_valid, struct px_err *err) PX_MUST_CHECK;
+int px_config_read(struct px_config *config, const char *file, struct px_problems *problems, bool *path_is_valid,
+    struct px_err *err) PX_MUST_CHECK;
 
 /* Who this device is and where it reports to. Texts are valid UTF-8. */
 struct px_device {

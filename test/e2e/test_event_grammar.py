@@ -124,6 +124,9 @@ def broken(device, text):
     ("[spool]\npath = %(spool)s\nmax_bytes = 64M ; enough\n", 3, "max_bytes"),
     ("[spool]\npath = %(spool)s\nmax_bytes = 1k\n", 3, "max_bytes"),
     ("[device]\nname = " + "x" * 1100 + "\n[spool]\npath = %(spool)s\n", 2, None),
+    ("[spool]\npath = %(spool)s\n[retry]\ninitial = 2h\nmax = 1h\n", 4, "initial"),
+    ("[spool]\npath = %(spool)s\n[upstream]\nurl = http://example.com\n", 4, "url"),
+    ("[spool]\npath = %(spool)s\n[upstream]\nauth = bearer\n", 4, "auth"),
     ("[device]\nthis is no setting\n[spool]\npath = %(spool)s\n", 2, None),
 ])
 def test_a_broken_configuration(device, text, line, key):
@@ -137,6 +140,15 @@ def test_a_broken_configuration(device, text, line, key):
     device.configure()
     problems = "\n".join(device.only_document()["problems"])
     assert re.search(r"\b%d\b" % line, problems) and (key is None or key in problems)
+
+
+def test_mistakes_for_which_there_is_no_room_are_counted(device):
+    device.write_config("[spool]\npath = %s\n%s" % (device.spool, "".join("key%d = 1\n" % number for number in range(20))))
+    assert "and 4 more problems" in device.try_event("cpu").ended(CONFIG).err
+    device.event("cpu", monit={})
+    device.configure()
+    problems = device.only_document()["problems"]
+    assert len(problems) == 17 and "key15" in problems[15] and problems[16] == "and 4 more problems"
 
 
 def test_a_mistake_elsewhere_is_a_problem_and_moves_nothing(device):

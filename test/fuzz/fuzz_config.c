@@ -42,7 +42,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	px_config_init(&config);
-	if ((px_config_read(&config, path, PX_CONFIG_ALL, &problems, &path_is_valid, &err) == -1) != (problems.count > 0))
+	if ((px_config_read(&config, path, &problems, &path_is_valid, &err) == -1) != (problems.count > 0))
 		abort();
 	if (config.spool.path[0] != '/' || config.snapshot.interval_ms < 1000 ||
 	    config.schedule.splay_ms > INT64_C(30) * 86400 * 1000)
