@@ -105,6 +105,7 @@ static void
 log_problems(const struct px_event *event, enum px_level level)
 {
 	cli_log_problems(&event->problems, level);
+	cli_log_problems(&event->cuts, level);
 }
 
 /*

@@ -97,7 +97,7 @@ take_value(struct px_event *event, const char *group, const char *name, const ch
 	end = px_text_cut(px_buf_text(&clean), clean.len, PX_VALUE_MAX);
 	value = strndup(px_buf_text(&clean), end);
 	if (value != NULL && end < clean.len)
-		px_problems_add(&event->problems, "%s%s was cut from %zu to %zu bytes", group, name, clean.len, end);
+		px_problems_add(&event->cuts, "%s%s was cut from %zu to %zu bytes", group, name, clean.len, end);
 out:
 	px_buf_clear(&clean);
 	return value;

@@ -39,7 +39,8 @@ struct px_event {
 	double cpu_percent;
 	int64_t program_status;
 
-	struct px_problems problems;	/* mistakes and cuts */
+	struct px_problems problems;	/* but for cuts */
+	struct px_problems cuts;	/* each is told, however many problems there are besides */
 	size_t mistakes;		/* how many of the problems a person at a terminal is to be refused for */
 };
 

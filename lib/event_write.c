@@ -185,11 +185,15 @@ static void
 write_problems(struct px_buf *body, const struct draft *draft)
 {
 	const struct px_problems *problems = &draft->event->problems;
+	const struct px_problems *cuts = &draft->event->cuts;
+	size_t more = problems->more + cuts->more;
 	struct px_buf text = PX_BUF(PX_PROBLEM_MAX);
 
 	px_json_open(body, "problems", '[');
 	for (size_t i = 0; i < problems->count; i++)
 		px_json_text(body, NULL, problems->text[i]);
+	for (size_t i = 0; i < cuts->count; i++)
+		px_json_text(body, NULL, cuts->text[i]);
 	for (size_t i = 0; i < draft->count; i++) {
 		const struct value *value = &draft->values[i];
 
@@ -204,8 +208,8 @@ write_problems(struct px_buf *body, const struct draft *draft)
 		    px_text_plural((int64_t)draft->left_out, "it", "them"));
 		write_problem(body, &text);
 	}
-	if (problems->more > 0) {
-		px_buf_printf(&text, "and %zu more %s", problems->more, px_text_plural((int64_t)problems->more, "problem", "problems"));
+	if (more > 0) {
+		px_buf_printf(&text, "and %zu more %s", more, px_text_plural((int64_t)more, "problem", "problems"));
 		write_problem(body, &text);
 	}
 	px_json_close(body, ']');
@@ -217,7 +221,7 @@ write_problems(struct px_buf *body, const struct draft *draft)
 static bool
 has_problems(const struct draft *draft)
 {
-	if (draft->event->problems.count > 0 || draft->left_out > 0)
+	if (draft->event->problems.count > 0 || draft->event->cuts.count > 0 || draft->left_out > 0)
 		return true;
 	for (size_t i = 0; i < draft->count; i++)
 		if (draft->values[i].cut)

@@ -352,8 +352,8 @@ values_are_cut_at_4096_bytes_of_cleaned_text(void **state)
 				fail_msg("row %zu: %s has %zu bytes", i, names[start], strlen(value));
 			if (rows[i].problem != NULL)
 				(void)snprintf(problem, sizeof(problem), "%s %s", names[start], rows[i].problem);
-			assert_int_equal(event.problems.count, rows[i].problem != NULL);
-			assert_string_equal(event.problems.text[0], problem);
+			assert_int_equal(event.cuts.count, rows[i].problem != NULL);
+			assert_string_equal(event.cuts.text[0], problem);
 			assert_int_equal(event.mistakes, 0);
 			px_event_clear(&event);
 			free(text);
@@ -362,6 +362,30 @@ values_are_cut_at_4096_bytes_of_cleaned_text(void **state)
 }
 
 /* A description that was cut could end inside its number. */
+static void
+each_cut_is_told_beside_many_mistakes(void **state)
+{
+	char *message = repeat("", "x", 4097);
+	char *param = repeat("k=", "x", 5000);
+	struct px_event event;
+	struct px_buf body = PX_BUF(BODY_MAX);
+	struct px_err err = { 0 };
+
+	(void)state;
+	px_event_init(&event);
+	for (int i = 0; i < PX_PROBLEMS_MAX + 2; i++)
+		px_event_mistake(&event, "x");
+	assert_int_equal(px_event_take_message(&event, message, &err), 0);
+	assert_int_equal(px_event_take_operand(&event, param, &err), 0);
+	write_body(&event, &body);
+	assert_non_null(strstr(px_buf_text(&body), ",\"x\",\"message was cut from 4097 to 4096 bytes\","
+	    "\"params.k was cut from 5000 to 4096 bytes\",\"and 2 more problems\"]"));
+	px_buf_clear(&body);
+	px_event_clear(&event);
+	free(message);
+	free(param);
+}
+
 static void
 a_cut_description_has_no_measurement(void **state)
 {
@@ -713,6 +737,7 @@ main(void)
 		cmocka_unit_test(a_later_message_replaces_and_an_empty_one_removes),
 		cmocka_unit_test(mistakes_of_others_are_shown_clean_and_counted),
 		cmocka_unit_test(values_are_cut_at_4096_bytes_of_cleaned_text),
+		cmocka_unit_test(each_cut_is_told_beside_many_mistakes),
 		cmocka_unit_test(a_cut_description_has_no_measurement),
 		cmocka_unit_test(large_documents_fit_with_their_longest_values_cut),
 		cmocka_unit_test(only_the_longest_values_are_cut),
