@@ -20,6 +20,7 @@
 #define SYSLOG_SOCKET "/dev/log"
 #define LINE_MAX_BYTES 2048
 #define EVENT_LINE_MAX 1024
+#define ESCAPE_LEN strlen("\\u0080")
 
 static const char *log_name = "px-status";
 static enum px_log_target log_target = PX_LOG_STDERR;
@@ -174,13 +175,61 @@ put_text(char *out, const char *text)
 	return len;
 }
 
+/*
+ * Bytes of the control character or line separator that ${text} begins with, of those that JSON may leave as they are and a
+ * terminal does not: U+0080 to U+009F, U+2028 and U+2029. 0: it begins with none.
+ */
+static size_t
+control_len(const char *text, size_t len)
+{
+	const unsigned char *in = (const unsigned char *)text;
+
+	if (len >= 2 && in[0] == 0xc2 && in[1] >= 0x80 && in[1] < 0xa0)
+		return 2;
+	return len >= 3 && in[0] == 0xe2 && in[1] == 0x80 && (in[2] == 0xa8 || in[2] == 0xa9) ? 3 : 0;
+}
+
 /* Length of the next piece of ${text}: whole characters where it is UTF-8, and never nothing. */
 static size_t
 next_piece(const char *text, size_t len, size_t room)
 {
-	size_t piece = px_text_cut(text, len, room);
+	size_t end = 0;
+	size_t piece;
 
-	return piece > 0 ? piece : len < room ? len : room;
+	for (size_t used = 0; end < len; ) {
+		size_t control = control_len(text + end, len - end);
+
+		used += control > 0 ? ESCAPE_LEN : 1;
+		if (used > room)
+			break;
+		end += control > 0 ? control : 1;
+	}
+	piece = px_text_cut(text, len, end);
+	return piece > 0 ? piece : end;
+}
+
+/* Writes the piece; a control character as JSON may have it, too. */
+static size_t
+put_piece(char *out, const char *text, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t used = 0;
+
+	for (size_t at = 0; at < len; ) {
+		size_t control = control_len(text + at, len - at);
+		unsigned char last = (unsigned char)text[at + (control > 0 ? control - 1 : 0)];
+
+		if (control == 0) {
+			out[used++] = text[at++];
+			continue;
+		}
+		used += put_text(out + used, control == 2 ? "\\u00" : "\\u20");
+		last = control == 2 ? last : (unsigned char)(last - 0x80);
+		out[used++] = digits[last >> 4];
+		out[used++] = digits[last & 15];
+		at += control;
+	}
+	return used;
 }
 
 int
@@ -212,9 +261,9 @@ px_log_event(const char *id, const char *text, size_t len)
 		used += put_text(line + used, "/");
 		used += put_number(line + used, parts);
 		used += put_text(line + used, " ");
-		memcpy(line + used, text + at, piece);
-		line[used + piece] = '\0';
-		if (send(fd, line, used + piece + terminator, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
+		used += put_piece(line + used, text + at, piece);
+		line[used] = '\0';
+		if (send(fd, line, used + terminator, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
 			rc = -1;
 		at += piece;
 	}

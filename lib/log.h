@@ -27,8 +27,9 @@ void px_log(enum px_level level, const char *format, ...) PX_PRINTF(2, 3);
 bool px_log_stderr_is_journal(const char *journal_stream);
 
 /*
- * Sends ${text} to syslog in lines of at most 1 KiB, "event ${id} ${part}/${parts} ${text}", whatever the target. Makes
- * no allocation and is safe in a signal handler. Returns 0 when every line was taken, else -1.
+ * Sends ${text}, JSON, to syslog in lines of at most 1 KiB, "event ${id} ${part}/${parts} ${text}", whatever the target.
+ * Control characters beyond ASCII become JSON's escapes. Makes no allocation and is safe in a signal handler. Returns 0
+ * when every line was taken, else -1.
  */
 int px_log_event(const char *id, const char *text, size_t len) PX_MUST_CHECK;
 

@@ -219,9 +219,9 @@ syslog_lines_have_the_form_of_syslog(void **state)
 	stop_listening(fd);
 }
 
-/* Sends ${text} and puts the pieces that came together again. */
+/* Sends ${text} and puts the pieces that came together again, which are ${said}. */
 static void
-send_and_join(const char *text, size_t parts)
+send_and_join(const char *text, size_t parts, const char *said)
 {
 	int fd = listen_to_log(SOCK_DGRAM);
 	char joined[8192] = "";
@@ -243,7 +243,7 @@ send_and_join(const char *text, size_t parts)
 		len += (size_t)snprintf(joined + len, sizeof(joined) - len, "%s", message + head_len);
 	}
 	assert_string_equal(next_message(fd), "");
-	assert_string_equal(joined, text);
+	assert_string_equal(joined, said);
 	stop_listening(fd);
 }
 
@@ -252,27 +252,38 @@ events_go_to_syslog_in_pieces(void **state)
 {
 	static const struct {
 		const char *unit;
+		const char *said;
 		size_t count;
 		size_t parts;
 	} rows[] = {
-		{ "x", 0, 1 },
-		{ "x", 1, 1 },
-		{ "x", 864, 1 },
-		{ "x", 865, 2 },
-		{ "x", 4000, 5 },
-		{ "\xe2\x82\xac", 1000, 4 },
-		{ "\xf0\x9f\x98\x80", 250, 2 },
+		{ "x", "x", 0, 1 },
+		{ "x", "x", 1, 1 },
+		{ "x", "x", 864, 1 },
+		{ "x", "x", 865, 2 },
+		{ "x", "x", 4000, 5 },
+		{ "\xe2\x82\xac", "\xe2\x82\xac", 1000, 4 },
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 250, 2 },
+		/* Control characters that JSON leaves as they are, and their neighbours. */
+		{ "a\xc2\x9b", "a\\u009b", 250, 3 },
+		{ "\xc2\x80", "\\u0080", 144, 1 },
+		{ "\xe2\x80\xa8", "\\u2028", 145, 2 },
+		{ "\xe2\x80\xa9\xe2\x80\xa7\xe2\x80\xaa", "\\u2029\xe2\x80\xa7\xe2\x80\xaa", 1, 1 },
+		{ "\xc2\xa0", "\xc2\xa0", 432, 1 },
 	};
 
 	(void)state;
 	px_log_open("px-status", PX_LOG_STDERR, PX_NOTICE);
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		char text[8192] = "";
+		char said[8192] = "";
 		size_t unit_len = strlen(rows[i].unit);
+		size_t said_len = strlen(rows[i].said);
 
-		for (size_t unit = 0; unit < rows[i].count; unit++)
+		for (size_t unit = 0; unit < rows[i].count; unit++) {
 			memcpy(text + unit * unit_len, rows[i].unit, unit_len + 1);
-		send_and_join(text, rows[i].parts);
+			memcpy(said + unit * said_len, rows[i].said, said_len + 1);
+		}
+		send_and_join(text, rows[i].parts, said);
 	}
 }
 
