@@ -272,6 +272,18 @@ may_use_default_place(void)
 	    access(folder, R_OK | W_OK | X_OK) == 0;
 }
 
+/* What stopped a run before the spool was needed: px-status health is to tell of it. */
+static int
+stop(const struct request *request, const struct px_flush_job *job, const struct px_err *why)
+{
+	struct px_err err;
+
+	if (!request->dry_run && (become_spool_owner(request, job->store.spool_path, &err) == -1 ||
+	    px_flush_note_failure(job, why, &err) == -1))
+		px_log(PX_ERROR, "%s", err.text);
+	return cli_fail(why);
+}
+
 static int
 run(const struct request *request, struct px_err *err)
 {
@@ -280,13 +292,10 @@ run(const struct request *request, struct px_err *err)
 	static struct px_device device;
 	static struct link link;
 	char host_name[256];
-	struct px_err ignored;
 	struct px_flush_job job = { .config = &config, .device = &device, .world = &world, .offset = px_text_local_offset_s };
 	int status;
 
-	px_sys_host_name(host_name, sizeof(host_name));
-	if (cli_read_config(&config, cli_config_file(request->config_file), request->spool, err) == -1 ||
-	    px_config_device(&config, host_name, &device, err) == -1)
+	if (cli_read_config(&config, cli_config_file(request->config_file), request->spool, err) == -1)
 		return cli_fail(err);
 	px_sys_forbid_dumps();
 
@@ -294,14 +303,16 @@ run(const struct request *request, struct px_err *err)
 	job.takes_snapshot = !request->no_snapshot;
 	job.store = (struct px_record_job){ config.spool.path, { config.spool.max_items, config.spool.max_bytes }, SPOOL_WAIT_MS,
 		give_birth, &device };
+	px_sys_host_name(host_name, sizeof(host_name));
+	if (px_config_device(&config, host_name, &device, err) == -1) {
+		device.id[0] = '\0';	/* as a recorder makes a spool then */
+		return stop(request, &job, err);
+	}
 	job.ask = link_ask_monit;
 	job.ask_arg = &link;
 	if (link_open(&link, &config, &device, !request->dry_run && device.url[0] != '\0',
 	    !request->dry_run && config.snapshot.enabled && !request->no_snapshot, err) == -1) {
-		if (!request->dry_run && (become_spool_owner(request, config.spool.path, &ignored) == -1 ||
-		    px_flush_note_failure(&job, err, &ignored) == -1))
-			px_log(PX_ERROR, "%s", ignored.text);
-		status = cli_fail(err);
+		status = stop(request, &job, err);
 		goto out;
 	}
 	/* Configuration is for a person's eyes, whoever runs this; from here on it depends. */

@@ -87,6 +87,20 @@ def test_health_after_a_try(enrolled, upstream, reply, status, well):
     one_line(enrolled.status("health").ended(0))
 
 
+def test_health_of_a_device_that_nobody_knows(enrolled, upstream):
+    """The identity file is no part of the configuration: only a flush says what is wrong with it."""
+    enrolled.record(1)
+    for name, content, why in (("missing.yml", None, "missing.yml"), ("device.yml", "host: http://x.example\n", "http:// is refused")):
+        if content is not None:
+            enrolled.file(name, content)
+        enrolled.configure(upstream, device={"id": None, "identity_file": enrolled.folder / name}, upstream={"url": None})
+        assert why in enrolled.flush("--now").ended(CONFIG).err
+        assert why in one_line(enrolled.status("health").ended(1))
+    enrolled.configure(upstream)
+    enrolled.flush("--now").ended(0)
+    one_line(enrolled.status("health").ended(0))
+
+
 def test_health_without_a_url(enrolled, upstream):
     """Nothing is tried, so that what the last try met is no reason any more; and what waits for too long waits for a URL."""
     def runs():
