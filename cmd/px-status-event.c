@@ -135,7 +135,7 @@ read_config(const struct request *request, struct px_config *config, struct px_e
 	return 0;
 }
 
-/* Something hangs: the event goes to syslog. Only calls what is safe in a signal handler. */
+/* Something hangs: the event goes to syslog, unless it is only shown. Only calls what is safe in a signal handler. */
 static void
 give_up(int signal_number)
 {
@@ -232,8 +232,7 @@ run(struct request *request, struct px_err *err)
 	static struct px_config config;
 	int rc = -1;
 
-	if (!request->dry_run)
-		limit_time();
+	limit_time();
 	if (!event->under_monit && event->mistakes > 0) {
 		log_problems(event, PX_ERROR);
 		(void)px_err_set(err, PX_USAGE, "nothing is stored; see px-status-event --help");
@@ -246,8 +245,10 @@ run(struct request *request, struct px_err *err)
 	px_item_join(&document, &item);
 	if (px_buf_check(&document, "the event", err) == -1)
 		goto out;
-	memcpy(in_flight.id, item.id, sizeof(in_flight.id));
-	in_flight.document = (struct px_slice){ px_buf_text(&document), document.len };
+	if (!request->dry_run) {
+		memcpy(in_flight.id, item.id, sizeof(in_flight.id));
+		in_flight.document = (struct px_slice){ px_buf_text(&document), document.len };
+	}
 	log_problems(event, PX_WARNING);
 	if (request->dry_run) {
 		rc = puts(px_buf_text(&document)) >= 0 && fflush(stdout) == 0 ? 0 :

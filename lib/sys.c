@@ -30,8 +30,11 @@ px_sys_fix_streams(struct px_err *err)
 			continue;
 		/* The lowest free number is this one; it is to be inherited, so no O_CLOEXEC. */
 		fd = open("/dev/null", O_RDWR);
+		/* Nor can a folder be read or written as a file. */
 		if (fd == -1)
-			return px_err_set_errno(err, PX_BUG, errno, "cannot open '/dev/null'");
+			fd = open("/", O_RDONLY | O_DIRECTORY);
+		if (fd == -1)
+			return px_err_set_errno(err, PX_BUG, errno, "cannot open '/'");
 	}
 	return 0;
 }

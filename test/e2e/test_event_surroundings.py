@@ -2,6 +2,7 @@
 """px-status-event: what Monit and the system may do to it."""
 import concurrent.futures
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -91,6 +92,16 @@ def test_a_stderr_that_nobody_reads(device, syslog, args, in_syslog):
     assert bool(re.search(r"event %s 1/1 .*twice" % UUID_V7, syslog.text)) == in_syslog
     os.close(reading)
     os.close(writing)
+
+
+def test_a_dry_run_that_nobody_reads_ends(device, syslog):
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    result = run([EVENT, "-c", device.config, "-n", "-m", "x" * 4096, "cpu", "k=" + "y" * 4096], device.environment({}),
+                 stdout=writing).ended(STORAGE)
+    os.close(reading)
+    os.close(writing)
+    assert result.seconds < 11 and device.stored_nothing() and syslog.text == ""
 
 
 def test_a_dry_run_that_nobody_can_read_fails(device):
@@ -448,6 +459,15 @@ def in_a_namespace(device, script, **more):
     if unshare is None or run([unshare, option, "mount", "-t", "tmpfs", "none", "/var/lib"], device.environment()).status != 0:
         pytest.skip("no mount namespace to be had")
     return run([unshare, option, "/bin/sh", "-euc", "mount -t tmpfs none /var/lib\n" + script], device.environment(**more))
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_without_dev_null(device, closed):
+    in_a_namespace(device, """
+        mount -t tmpfs none /dev
+        MONIT_EVENT='Size failed' {event} -c {config} cpu {closed}
+    """.format(event=EVENT, config=device.config, closed=closed)).ended(0)
+    assert device.only_document()["topic"] == "cpu"
 
 
 def test_without_a_valid_path_the_default_place(device, upstream, syslog):
