@@ -219,12 +219,6 @@ px_db_connect(struct px_spool *spool, struct px_err *err)
 	/* secure_delete, on in Debian's SQLite, would write every page that becomes free. */
 	result = sqlite3_exec(spool->db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA cell_size_check=ON", NULL, NULL,
 	    NULL);
-	/*
-	 * A batch is removed from its end: where SQLite begins at the smallest key, it fills each page that gets empty with
-	 * what goes next. It heeds this where a DELETE walks, too, and where it does not nothing else changes.
-	 */
-	if (result == SQLITE_OK && spool->use == PX_SPOOL_FLUSH)
-		result = sqlite3_exec(spool->db, "PRAGMA reverse_unordered_selects=ON", NULL, NULL, NULL);
 	return result == SQLITE_OK ? 0 : px_db_fail(spool, result, "open", err);
 }
 

@@ -56,24 +56,6 @@ quarantine(struct px_spool *spool, int64_t key, const char *whole_reason, int64_
 }
 
 /*
- * Removes what is there of a range. Where pages have changed places, a walk from its end may find nothing of it though each
- * key leads to its item, which would be posted again for ever.
- */
-static int
-remove_range(struct px_spool *spool, int64_t from, int64_t to, int64_t *removed, struct px_err *err)
-{
-	if (px_db_run(spool, err, "DELETE FROM item WHERE key BETWEEN ?1 AND ?2", "ii", from, to) == -1)
-		return -1;
-	*removed = sqlite3_changes(spool->db);
-	for (int64_t key = from; key <= to && *removed < to - from + 1; key++) {
-		if (px_db_run(spool, err, "DELETE FROM item WHERE key = ?1", "i", key) == -1)
-			return -1;
-		*removed += sqlite3_changes(spool->db);
-	}
-	return 0;
-}
-
-/*
  * Takes ${count} items of one kind out whose seqs follow each other: whole pages leave by one statement. Such a range holds
  * nothing else, whatever others did to it meanwhile, since no seq is given twice.
  */
@@ -85,14 +67,13 @@ acknowledge(struct px_spool *spool, const struct px_settled *first, size_t count
 	int64_t to = from + (int64_t)count - 1;
 	int64_t marked;
 	int64_t quarantined = 0;
-	int64_t removed;
 
 	if (px_db_number(spool, 0, &marked, err, "SELECT count(*) FROM mark WHERE key BETWEEN ?1 AND ?2", "ii", from, to) == -1 ||
 	    (marked > 0 && px_db_number(spool, 0, &quarantined, err, "SELECT count(*) FROM mark WHERE key BETWEEN ?1 AND ?2 AND "
 	    "reason IS NOT NULL AND key IN (SELECT key FROM item)", "ii", from, to) == -1) ||
-	    remove_range(spool, from, to, &removed, err) == -1)
+	    px_db_run(spool, err, "DELETE FROM item WHERE key BETWEEN ?1 AND ?2", "ii", from, to) == -1)
 		return -1;
-	counters->acknowledged += removed;
+	counters->acknowledged += sqlite3_changes(spool->db);
 	counters->quarantined -= quarantined;
 	return marked == 0 ? 0 : px_db_run(spool, err, "DELETE FROM mark WHERE key BETWEEN ?1 AND ?2", "ii", from, to);
 }

@@ -200,7 +200,7 @@ def test_damage_between_frames(device, upstream, damage):
     for number in range(6):     # each brings a new leaf, to which its root's last version alone leads
         device.event("cpu", "n=%d" % number, "v=" + "v" * 1500)
     frames = frames_of(side(device, "-wal").read_bytes())
-    assert frames[-3] == ITEM_ROOT and frames[-2] not in frames[:-2]     # the last one is of the list of free pages
+    assert ITEM_ROOT in frames[-4:-1] and frames[-1] not in frames[:-1]
     ids = [item["id"] for item in device.list()]
     damage(device, frames)
     for _ in range(2):

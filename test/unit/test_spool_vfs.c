@@ -165,41 +165,6 @@ test_batch_after_batch(void **state)
 	assert_in_range(calls.syncs, batches, 2 * batches);
 }
 
-/* How often SQLite takes a page out of its memory while events leave. */
-static int
-pages_touched(struct px_spool *spool)
-{
-	struct px_err err;
-	int count = 0;
-	int most = 0;
-
-	put_events(spool, EVENTS);
-	assert_int_equal(sqlite3_db_status(spool->db, SQLITE_DBSTATUS_CACHE_HIT, &count, &most, 1), SQLITE_OK);
-	for (int64_t first = 1; first < EVENTS / 2; first += BATCH)
-		if (settle(spool, first, &err) == -1)
-			fail_msg("%s", err.text);
-	assert_int_equal(sqlite3_db_status(spool->db, SQLITE_DBSTATUS_CACHE_HIT, &count, &most, 1), SQLITE_OK);
-	return count;
-}
-
-/* From its end: otherwise a page that gets empty would be filled again with what leaves next. */
-static void
-test_how_a_batch_is_removed(void **state)
-{
-	struct px_spool *other = NULL;
-	struct px_err err;
-	char name[128];
-	int otherwise;
-
-	(void)snprintf(name, sizeof(name), "%s/other.db", folder);
-	if (px_spool_create(name, &birth, &err) == -1 || px_spool_open(&other, name, PX_SPOOL_FLUSH, 1000, &err) == -1)
-		fail_msg("%s", err.text);
-	assert_int_equal(sqlite3_exec(other->db, "PRAGMA reverse_unordered_selects=OFF", NULL, NULL, NULL), SQLITE_OK);
-	otherwise = pages_touched(other);
-	px_spool_close(other);
-	assert_in_range(pages_touched(*state), 1, otherwise - 1);
-}
-
 static void
 test_a_batch_that_is_not_written(void **state)
 {
@@ -225,7 +190,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_batch_after_batch, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_how_a_batch_is_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_batch_that_is_not_written, set_up, tear_down),
 	};
 
