@@ -109,12 +109,17 @@ deliver_take_refusal(struct deliver_run *run, const struct deliver_reply *reply,
 	bool was_plain = run->plain;
 	enum px_action on_empty;
 
-	if (!run->blames_items && deliver_try_empty(run, &on_empty, err) == -1) {
-		/* What is refused even when it is empty is not too large. */
-		if (is_too_large && on_empty != PX_SPLIT)
-			shrink_batches(run);
-		deliver_count_attempt(run, run->batch.entries, run->batch.count);
-		return -1;
+	if (!run->blames_items) {
+		if (deliver_try_empty(run, &on_empty, err) == -1) {
+			/* What is refused even when it is empty is not too large. */
+			if (is_too_large && on_empty != PX_SPLIT)
+				shrink_batches(run);
+			deliver_count_attempt(run, run->batch.entries, run->batch.count);
+			return -1;
+		}
+		/* It said what this spool replaces, too. */
+		if (px_spool_settle(run->job->spool, NULL, 0, run->head.now.wall_ms, run->head.spool.replaces_id[0] != '\0', err) == -1)
+			return -1;
 	}
 	if (run->plain != was_plain)
 		return 0;	/* the same items again, now uncompressed */

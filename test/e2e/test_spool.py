@@ -134,6 +134,17 @@ def test_a_cloned_spool_starts_anew(device, upstream):
     assert "replaces" not in upstream.requests[-1].body["spool"]
 
 
+def test_an_empty_batch_tells_what_a_spool_replaces(enrolled, upstream):
+    """It is acknowledged, and that is once."""
+    enrolled.record(4)
+    enrolled.configure(upstream, device={"id": "another-device"})
+    upstream.script(lambda request: {"status": 400 if len(request.ids) > 1 else 200})
+    enrolled.flush("--now").ended(0)
+    assert [(len(request.ids), "replaces" in request.body["spool"]) for request in upstream.requests[:3]] == [
+        (4, True), (0, True), (2, False)]
+    assert not any("replaces" in request.body["spool"] for request in upstream.requests[3:])
+
+
 @pytest.mark.parametrize("command", ["export", "health", ["retry", "--all"]], ids=str)
 def test_other_commands_of_a_missing_spool(device, command):
     device.status(*([command] if isinstance(command, str) else command)).ended(0)
