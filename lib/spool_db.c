@@ -451,6 +451,19 @@ undo:
 	return -1;
 }
 
+/* What is in the log already finds room where it belongs, in the file, and leaves its own; then there is the reserve. */
+static int
+write_on_full_disk(struct px_spool *spool, px_db_work_fn *work, void *arg, bool *perhaps, struct px_err *err)
+{
+	int rc;
+
+	px_room_checkpoint(spool, true);
+	rc = try_write(spool, work, arg, perhaps, err);
+	if (rc == -1 && spool->no_space && px_room_give_up_reserve(spool))
+		rc = try_write(spool, work, arg, perhaps, err);
+	return rc;
+}
+
 int
 px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work, void *arg, bool *perhaps, struct px_err *err)
 {
@@ -464,9 +477,8 @@ px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work,
 	if (spool->use == PX_SPOOL_FLUSH && px_room_log_is_long(spool))
 		px_room_checkpoint(spool, true);
 	rc = try_write(spool, work, arg, perhaps, err);
-	if (rc == -1 && spool->no_space && may_spend_reserve && spool->use != PX_SPOOL_RECORD &&
-	    px_room_give_up_reserve(spool))
-		rc = try_write(spool, work, arg, perhaps, err);
+	if (rc == -1 && spool->no_space && may_spend_reserve && spool->use != PX_SPOOL_RECORD)
+		rc = write_on_full_disk(spool, work, arg, perhaps, err);
 	if (rc == 0 && spool->log_frames > spool->bounds.checkpoint_frames)
 		px_room_checkpoint(spool, false);
 	return rc;

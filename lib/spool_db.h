@@ -216,8 +216,8 @@ bool px_room_log_is_long(const struct px_spool *spool);
 /* Makes the reserve of the spool ${path} where it fits ${max_bytes} and is not there. Failing is no error. */
 void px_room_make_reserve(const char *path, int64_t max_bytes);
 
-/* Removes the reserve; returns whether there was one. */
-bool px_room_give_up_reserve(const struct px_spool *spool);
+/* Removes the reserve; returns whether there was one. The log is kept short from then on. */
+bool px_room_give_up_reserve(struct px_spool *spool);
 
 /* spool_item.c: what rows hold. */
 int64_t px_row_key(enum px_kind kind, int64_t seq);

@@ -46,22 +46,6 @@ px_room_bounds(int64_t max_bytes)
 	return bounds;
 }
 
-/*
- * A checkpoint costs three syncs, and all that was read of the file is forgotten: a flush that settles batch after batch
- * has one for many of them, where the bound leaves recorders plenty beside it. It leaves an empty log behind.
- */
-void
-px_room_set_bounds(struct px_spool *spool, int64_t max_bytes)
-{
-	struct spool_bounds *bounds = &spool->bounds;
-	int64_t frames;
-
-	*bounds = px_room_bounds(max_bytes);
-	frames = bounds->max_frames / 8 < FLUSH_FRAMES ? bounds->max_frames / 8 : FLUSH_FRAMES;
-	if (spool->use == PX_SPOOL_FLUSH && frames > bounds->checkpoint_frames)
-		bounds->checkpoint_frames = frames;
-}
-
 static int64_t
 file_bytes(const char *path, const char *suffix)
 {
@@ -72,6 +56,29 @@ file_bytes(const char *path, const char *suffix)
 	if (px_db_side_path(path, suffix, name, &ignored) == -1 || lstat(name, &status) == -1 || !S_ISREG(status.st_mode))
 		return 0;
 	return status.st_size;
+}
+
+/*
+ * A checkpoint costs three syncs, and all that was read of the file is forgotten: a flush that settles batch after batch
+ * has one for many of them, where the bound leaves recorders plenty beside it. It leaves an empty log behind.
+ *
+ * Not on a disk that is full, or was when the reserve was to be made again: there a log that grows would take the room that
+ * the file needs for what is in the log.
+ */
+void
+px_room_set_bounds(struct px_spool *spool, int64_t max_bytes)
+{
+	struct spool_bounds *bounds = &spool->bounds;
+	int64_t frames;
+
+	*bounds = px_room_bounds(max_bytes);
+	frames = bounds->max_frames / 8 < FLUSH_FRAMES ? bounds->max_frames / 8 : FLUSH_FRAMES;
+	if (spool->use != PX_SPOOL_FLUSH)
+		return;
+	if (file_bytes(spool->path, SPOOL_RESERVE_SUFFIX) < bounds->reserve_bytes)
+		bounds->checkpoint_frames = 0;
+	else if (frames > bounds->checkpoint_frames)
+		bounds->checkpoint_frames = frames;
 }
 
 int64_t
@@ -331,11 +338,12 @@ px_room_make_reserve(const char *path, int64_t max_bytes)
 }
 
 bool
-px_room_give_up_reserve(const struct px_spool *spool)
+px_room_give_up_reserve(struct px_spool *spool)
 {
 	char name[PATH_MAX];
 	struct px_err ignored;
 
+	spool->bounds.checkpoint_frames = 0;
 	return px_db_side_path(spool->path, SPOOL_RESERVE_SUFFIX, name, &ignored) == 0 && unlink(name) == 0;
 }
 

@@ -6,6 +6,8 @@
 #include "spool_db.h"
 #include "text.h"
 
+#define REJECTED_MAX 64	/* in a transaction: so far may log and file grow before room is made */
+
 struct settling {
 	const struct px_settled *settled;
 	size_t count;
@@ -91,16 +93,13 @@ count_run(const struct px_settled *settled, size_t count)
 }
 
 static int
-settle(struct px_spool *spool, void *arg, struct px_err *err)
+settle_acknowledged(struct px_spool *spool, void *arg, struct px_err *err)
 {
 	const struct settling *settling = arg;
-	struct px_spool_limits limits = { .max_items = INT64_MAX };
 	struct spool_counters counters;
-	bool fits;
 
 	if (px_room_load(spool, &counters, err) == -1)
 		return -1;
-	/* What leaves goes first and makes room for the reasons of what stays. */
 	for (size_t i = 0, run; i < settling->count; i += run) {
 		run = 1;
 		if (settling->settled[i].reason != NULL)
@@ -109,6 +108,23 @@ settle(struct px_spool *spool, void *arg, struct px_err *err)
 		if (acknowledge(spool, &settling->settled[i], run, &counters, err) == -1)
 			return -1;
 	}
+	if (settling->told_replaces &&
+	    px_db_run(spool, err, "UPDATE spool SET replaces_id = NULL WHERE one = 1", "") == -1)
+		return -1;
+	return px_room_store(spool, &counters, err);
+}
+
+/* Their reasons need room of their own. */
+static int
+settle_rejected(struct px_spool *spool, void *arg, struct px_err *err)
+{
+	const struct settling *settling = arg;
+	struct px_spool_limits limits = { .max_items = INT64_MAX };
+	struct spool_counters counters;
+	bool fits;
+
+	if (px_room_load(spool, &counters, err) == -1)
+		return -1;
 	for (size_t i = 0; i < settling->count; i++) {
 		const struct px_settled *one = &settling->settled[i];
 
@@ -116,13 +132,40 @@ settle(struct px_spool *spool, void *arg, struct px_err *err)
 		    &counters, err) == -1)
 			return -1;
 	}
-	if (settling->told_replaces &&
-	    px_db_run(spool, err, "UPDATE spool SET replaces_id = NULL WHERE one = 1", "") == -1)
-		return -1;
 	limits.max_bytes = counters.max_bytes;
 	if (counters.max_bytes > 0 && px_room_make(spool, PX_EVENT, &limits, 0, &counters, &fits, err) == -1)
 		return -1;
 	return px_room_store(spool, &counters, err);
+}
+
+/* In one transaction; where the disk is so full that there is no room for that, half after half. */
+static int
+settle_part(struct px_spool *spool, px_db_work_fn *work, struct settling settling, struct px_err *err)
+{
+	size_t count = settling.count;
+
+	if (px_db_write(spool, true, work, &settling, NULL, err) == 0)
+		return 0;
+	if (!spool->no_space || count < 2)
+		return -1;
+	settling.count = count / 2;
+	if (settle_part(spool, work, settling, err) == -1)
+		return -1;
+	settling.settled += count / 2;
+	settling.count = count - count / 2;
+	return settle_part(spool, work, settling, err);
+}
+
+/* How many items from ${settled} on have no more reasons among them than may go into one transaction. */
+static size_t
+count_few_rejected(const struct px_settled *settled, size_t count, size_t *rejected)
+{
+	size_t i;
+
+	*rejected = 0;
+	for (i = 0; i < count && *rejected < REJECTED_MAX; i++)
+		*rejected += settled[i].reason != NULL;
+	return i;
 }
 
 int
@@ -130,10 +173,19 @@ px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t
     struct px_err *err)
 {
 	struct settling settling = { settled, count, wall_ms, told_replaces };
+	size_t rejected = 0;
 
-	if (count == 0 && !told_replaces)
-		return 0;
-	return px_db_write(spool, true, settle, &settling, NULL, err);
+	for (size_t i = 0; i < count; i++)
+		rejected += settled[i].reason != NULL;
+	/* What leaves goes first and makes room for the reasons of what stays. */
+	if ((rejected < count || told_replaces) && settle_part(spool, settle_acknowledged, settling, err) == -1)
+		return -1;
+	for (; settling.settled < settled + count; settling.settled += settling.count) {
+		settling.count = count_few_rejected(settling.settled, (size_t)(settled + count - settling.settled), &rejected);
+		if (rejected > 0 && settle_part(spool, settle_rejected, settling, err) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 struct attempts {

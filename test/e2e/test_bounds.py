@@ -116,6 +116,21 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
     assert stats["acknowledged"] <= len(seqs) and stats["pending"] == stats["quarantined"] == 0
 
 
+@pytest.mark.parametrize("message, reason", [(900, 0), (400, 0), (1, 900)], ids=["large", "small", "rejected"])
+def test_max_bytes_while_whole_batches_leave(device, upstream, message, reason):
+    """Batches of 500, from a spool that is full: neither their removal nor the reasons of those that stay break the bound."""
+    device.configure(upstream, spool={"max_bytes": 1 << 20})
+    subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=120,
+                   input="\n".join("n=%d" % number for number in range(1100)), text=True, env=device.environment({}))
+    if reason > 0:
+        upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "r" * reason} for name in request.ids]}})
+    with Watch(lambda: bytes_of(device)) as watch:
+        device.flush("--now").ended(0)
+    stats = device.stats()
+    assert stats["pending"] == 0 and watch.largest <= 1 << 20, watch.largest
+    assert stats["acknowledged"] + stats["quarantined"] + stats["lost"]["events"] == 1100
+
+
 def test_max_items_in_a_storm(device, upstream):
     """As another reader of the file sees them."""
     device.configure(upstream, spool={"max_items": 12})

@@ -133,6 +133,22 @@ def test_a_disk_that_fills_up(make_room, upstream, size):
     filling.arrived(upstream)
 
 
+@pytest.mark.parametrize("size, message", [("1m", 700), ("2m", 100)])
+def test_whole_batches_leave_a_full_disk(make_room, upstream, size, message):
+    """Batches of 500: each is removed with less room than there is, and none comes twice."""
+    device = make_room("mode=755,size=" + size)
+    device.configure(upstream)
+    until_full = "while [ ! -d %s ]; do %s -c %s cpu -m %s || exit; done" % (
+        device.mounted / "overflow", EVENT, device.config, "m" * message)
+    device.run("/bin/sh", "-c", until_full, monit={}, timeout=120)
+    device.fill()
+    pending = device.stats()["pending"]
+    assert pending > 450 and device.free_bytes == 0
+    device.flush("--now").ended(0)
+    assert len(upstream.committed) >= pending and {len(items) for items in upstream.committed.values()} == {1}
+    assert (device.stats()["pending"], device.stats()["lost"]["events"]) == (0, 0)
+
+
 def test_a_disk_that_others_fill(make_room, upstream):
     """The last byte is gone before the flush begins, and stays gone."""
     device = make_room("mode=755,size=2m")
