@@ -277,10 +277,12 @@ static int
 stop(const struct request *request, const struct px_flush_job *job, const struct px_err *why)
 {
 	struct px_err err;
+	int lock = -1;
 
 	if (!request->dry_run && (become_spool_owner(request, job->store.spool_path, &err) == -1 ||
-	    px_flush_note_failure(job, why, &err) == -1))
-		px_log(PX_ERROR, "%s", err.text);
+	    take_lock(request, job->store.spool_path, &lock, &err) == -1 || px_flush_note_failure(job, why, &err) == -1))
+		px_log(err.code == PX_LATER ? PX_INFO : PX_ERROR, "%s", err.text);	/* another run tells how it is */
+	px_sys_unlock(lock);
 	return cli_fail(why);
 }
 
