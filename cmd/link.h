@@ -44,7 +44,8 @@ struct link {
 };
 
 /*
- * Reads every file that the configuration names and that ${posts} needs, and parses the commands. Run by root it starts the
+ * Reads every file that the configuration names and that posting (${posts}) and asking Monit (${asks}) need, and parses the
+ * commands. Run by root it starts the
  * helper, when only root can write the configuration and the programs. -1 with PX_CONFIG and what is wrong with which
  * file. link_close frees everything, whatever happened.
  */

@@ -239,7 +239,8 @@ static const struct cli cli = {
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.print_commands = print_commands,
-	.more = "An ID is an item's id, a unique start of one, or its seq. See px-status(8).\n",
+	.more = "An ID is an item's id, a unique start of one, or its seq.\n"
+	    "The environment variable PX_STATUS_CONFIG names another configuration.\nSee px-status(8).\n",
 };
 
 /* -1 with PX_USAGE when ${request} is not what ${command} takes. */

@@ -63,7 +63,6 @@ take_in_overflow(struct flush_run *run, const char *spool_path)
 
 /* Moves one item of the fallback spool into this one; there it counts as acknowledged by us. */
 struct moving {
-	struct flush_run *run;
 	struct px_item *item;
 	struct px_buf body;
 	struct px_buf topic;
@@ -84,7 +83,7 @@ static int
 move_first(struct flush_run *run, struct px_spool *from, bool *moved, struct px_err *err)
 {
 	struct px_item item = { .kind = PX_EVENT };
-	struct moving moving = { run, &item, PX_BUF(PX_SNAPSHOT_MAX), PX_BUF(PX_TOPIC_MAX) };
+	struct moving moving = { &item, PX_BUF(PX_SNAPSHOT_MAX), PX_BUF(PX_TOPIC_MAX) };
 	char name[PX_ID_MAX + 8];
 	struct px_settled settled;
 	int rc = -1;

@@ -4,7 +4,7 @@
  * else includes spool.h.
  *
  * A spool file may have been made by anybody who may write to its folder. It is opened without following links, its
- * triggers and views are off, and its tables must be the very ones that px_spool_schema makes.
+ * triggers and views are off, and its tables must be the very ones that px_db_make_schema makes.
  */
 #ifndef PX_SPOOL_DB_H
 #define PX_SPOOL_DB_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spool_pages.h"
 
-#define PAYLOAD_MAX (8 << 20)	/* as for SQLite, see spool_db.c */
+#define PAYLOAD_MAX (8 << 20)	/* as for SQLite, SPOOL_LENGTH_MAX of spool_db.h */
 
 uint32_t
 px_big_endian(const uint8_t *bytes, size_t count)

@@ -38,7 +38,7 @@ static const struct {
 
 #define SCHEMA_COUNT (sizeof(schema) / sizeof(schema[0]))
 
-/* The first version has no row. */
+/* A row for each version before this one: there was none, and C has no empty array. */
 static const struct spool_step steps[] = {
 	{ 0, NULL },
 };

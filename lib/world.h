@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a use case asks of the world around it, given by the program: clock, random bytes and who the device is. Tests
- * give their own.
+ * What a use case asks of the world around it, given by the program: clock and random bytes. Tests give their own.
  */
 #ifndef PX_WORLD_H
 #define PX_WORLD_H
