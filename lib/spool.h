@@ -128,9 +128,9 @@ struct px_settled {
 };
 
 /*
- * Acknowledged items leave, in one transaction with the counters where the disk has room for it. Then rejected ones go into
- * quarantine with one more attempt, some at a time. An item that is no longer there (dropped, pushed out meanwhile)
- * changes nothing. ${told_replaces}: upstream has acknowledged a batch that said what this spool replaces.
+ * Acknowledged items leave, in one transaction with the counters where log and disk have room for that. Then rejected ones
+ * go into quarantine with one more attempt, some at a time. An item that is no longer there (dropped, pushed out
+ * meanwhile) changes nothing. ${told_replaces}: upstream has acknowledged a batch that said what this spool replaces.
  */
 int px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t count, int64_t wall_ms,
     bool told_replaces, struct px_err *err) PX_MUST_CHECK;

@@ -6,7 +6,9 @@
 #include "spool_db.h"
 #include "text.h"
 
-#define REJECTED_MAX 64	/* in a transaction: so far may log and file grow before room is made */
+/* How much may be settled in one transaction, with the log within its bound. */
+#define ACKNOWLEDGED_PER_FRAME 2	/* of the log at its longest: each takes a fifth of one or less */
+#define REJECTED_MAX 64		/* their reasons make the file longer, too, before room is made */
 
 struct settling {
 	const struct px_settled *settled;
@@ -172,14 +174,19 @@ int
 px_spool_settle(struct px_spool *spool, const struct px_settled *settled, size_t count, int64_t wall_ms, bool told_replaces,
     struct px_err *err)
 {
-	struct settling settling = { settled, count, wall_ms, told_replaces };
+	const size_t most = (size_t)spool->bounds.max_frames * ACKNOWLEDGED_PER_FRAME;
+	struct settling settling = { settled, 0, wall_ms, told_replaces };
 	size_t rejected = 0;
 
 	for (size_t i = 0; i < count; i++)
 		rejected += settled[i].reason != NULL;
 	/* What leaves goes first and makes room for the reasons of what stays. */
-	if ((rejected < count || told_replaces) && settle_part(spool, settle_acknowledged, settling, err) == -1)
-		return -1;
+	for (size_t at = 0; (at < count && rejected < count) || (at == 0 && told_replaces); at += most) {
+		settling = (struct settling){ settled + at, count - at < most ? count - at : most, wall_ms, told_replaces && at == 0 };
+		if (settle_part(spool, settle_acknowledged, settling, err) == -1)
+			return -1;
+	}
+	settling.settled = settled;
 	for (; settling.settled < settled + count; settling.settled += settling.count) {
 		settling.count = count_few_rejected(settling.settled, (size_t)(settled + count - settling.settled), &rejected);
 		if (rejected > 0 && settle_part(spool, settle_rejected, settling, err) == -1)

@@ -116,10 +116,11 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
     assert stats["acknowledged"] <= len(seqs) and stats["pending"] == stats["quarantined"] == 0
 
 
-@pytest.mark.parametrize("message, reason", [(900, 0), (400, 0), (1, 900)], ids=["large", "small", "rejected"])
-def test_max_bytes_while_whole_batches_leave(device, upstream, message, reason):
-    """Batches of 500, from a spool that is full: neither their removal nor the reasons of those that stay break the bound."""
-    device.configure(upstream, spool={"max_bytes": 1 << 20})
+@pytest.mark.parametrize("message, items, reason", [(900, 500, 0), (400, 500, 0), (1, 10000, 0), (1, 500, 900)],
+                         ids=["large", "small", "all at once", "rejected"])
+def test_max_bytes_while_whole_batches_leave(device, upstream, message, items, reason):
+    """From a spool that is full: neither their removal nor the reasons of those that stay break the bound."""
+    device.configure(upstream, spool={"max_bytes": 1 << 20}, batch={"max_items": items})
     subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=120,
                    input="\n".join("n=%d" % number for number in range(1100)), text=True, env=device.environment({}))
     if reason > 0:
