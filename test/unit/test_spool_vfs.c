@@ -16,7 +16,8 @@
 #define BODY 300
 
 static const struct px_spool_limits limits = { 100000, 256 << 20 };
-static const struct px_spool_birth birth = { .id = "00000000-0000-4000-8000-000000000001" };
+/* With a reserve: without one the log is kept short. */
+static const struct px_spool_birth birth = { .id = "00000000-0000-4000-8000-000000000001", .max_bytes = INT64_C(64) << 20 };
 
 /* ---- A file layer below px-status's that counts, and fails when it is told to. */
 
