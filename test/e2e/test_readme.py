@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The terminal session of README is one: its commands are typed, and what comes has the shape that README shows."""
+"""The terminal session of README is one: its commands are typed, and what comes is what README shows, all counts too."""
 import os
 import re
 import sqlite3
@@ -31,28 +31,52 @@ def typed(enrolled):
 
 
 def shape(text):
-    """Without what is another each time."""
+    """Without what is another each time; what is counted stays."""
     text = re.sub(r"\n {17}", " ", text)
-    text = re.sub(r"connect to \S+ port \d+", "connect to HOST", text)
+    text = re.sub(r"connect to \S+ port \d+ after \d+ ms", "connect to HOST", text)
     text = re.sub(UUID, "UUID", text)
     text = re.sub(r"^(spool +)\S+", r"\1PATH", text, flags=re.MULTILINE)
-    text = re.sub(r"\d+", "0", text)
-    return [re.sub(" +", " ", line) for line in text.splitlines()]
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
+    text = re.sub(r"\d+m \d+s old", "AGE", text)
+    text = re.sub(r"^(bytes on disk +)\d+|in \d+ bytes", r"\1BYTES", text, flags=re.MULTILINE)
+    lines = []
+    for line in (re.sub(" +", " ", line) for line in text.splitlines()):
+        run, last = (re.fullmatch(r"TIME (\d+) (75 .*)", one) for one in (line, lines[-1] if lines else ""))
+        if run and last and run[2] == last[2]:      # apart only by the milliseconds of a reason, which is cut before them
+            lines[-1] = "TIME %d %s" % (int(last[1]) + int(run[1]), run[2])
+        else:
+            lines.append(line)
+    return lines
 
 
 def test_the_session(enrolled, upstream, typed):
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
+    """As a device is by default, so that --now takes a snapshot."""
+    monit = enrolled.monit_that("exec cat '%s'" % (ROOT / "test" / "fixtures" / "status" / "5.33.0.txt"))
+    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"},
+                       snapshot={"enabled": "yes", "source": "command", "command": monit})
     upstream.script(default={"status": 204})
-    enrolled.record(1)
-    enrolled.flush().ended(0)
+    for events in (4, *[1] * 10):       # and the snapshot of the first run
+        enrolled.record(events)
+        enrolled.flush().ended(0)
     enrolled.record(2)
     with sqlite3.connect(enrolled.spool) as spool:      # the first of them is older
         spool.execute("UPDATE item SET time_ms = time_ms - 425000 WHERE key = (SELECT min(key) FROM item)")
     spool.close()
     upstream.stop()
+    for _ in range(3):
+        enrolled.flush("--now", "--no-snapshot").ended(75)
     shown = ""
     for command in re.findall(r"^# (.*)$", session_of_readme(), re.MULTILINE):
         if "--verbose" in command:      # then the link is back
             upstream.start()
         shown += "# %s\n%s" % (command, typed(command))
     assert shape(shown) == shape(session_of_readme())
+
+
+def test_the_counters_of_the_session_add_up():
+    session = session_of_readme()
+    by_age = ("under 5 minutes", "under 1 hour", "under 1 day", "1 day and more")
+    counted = {name: int(number) for name, number in re.findall(r"^([a-z15 ]+?) {2,}(\d+)(?:  #*)?$", session, re.MULTILINE)}
+    assert counted["recorded"] == sum(counted[name] for name in (
+        "acknowledged", "pending", "quarantined", "dropped", "lost events", "lost snapshots"))
+    assert counted["pending"] == sum(counted[name] for name in by_age)
