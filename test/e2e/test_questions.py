@@ -86,6 +86,7 @@ def test_moving_a_spool_without_stopping_anything(enrolled, upstream, person):
     exactly_once(upstream, ids)
     assert re.search(r"^pending +0$", person(stats).ended(0).out, re.MULTILINE)
     person(remove).ended(0)
+    assert list(enrolled.spool_folder.iterdir()) == []      # the folder stays, for who finds no path
     assert enrolled.only_document()["topic"] == "later"
 
 
@@ -101,7 +102,7 @@ def test_moving_a_spool_with_its_contents(enrolled, upstream, person):
     after = enrolled.stats()
     assert (after["spool_id"], after["recorded"], after["overflow"]) == (before["spool_id"], 2, 1)
     person("px-status-flush --now").ended(0)
-    assert len(upstream.committed) == 3 and not enrolled.spool_folder.exists()
+    assert len(upstream.committed) == 3 and list(enrolled.spool_folder.iterdir()) == []
 
 
 def test_an_image(enrolled, upstream, person):
