@@ -32,7 +32,9 @@ def person(enrolled):
         (folder / name).write_text("#!/bin/sh\n%s\n" % script)
         (folder / name).chmod(0o755)
     (enrolled.folder / "machine-id").write_text("x\n")
-    places = [("/etc/px-status/px-status.conf", enrolled.config), ("/etc/machine-id", enrolled.folder / "machine-id"),
+    (enrolled.folder / "etc").mkdir()
+    places = [("/etc/px-status/px-status.conf", enrolled.config), ("/etc/px-status", enrolled.folder / "etc"),
+              ("/etc/machine-id", enrolled.folder / "machine-id"),
               ("/var/lib/px-status-checks", enrolled.folder / "checks"), ("/var/lib/px-status", enrolled.spool_folder),
               ("/var/lib/monit", enrolled.folder / "monit"), ("/srv/px-status", enrolled.folder / "srv"),
               ("-o px-status -g px-status", "-o %d -g %d" % (os.getuid(), os.getgid()))]
@@ -107,11 +109,16 @@ def test_moving_a_spool_with_its_contents(enrolled, upstream, person):
 
 def test_an_image(enrolled, upstream, person):
     """What is posted last has no word of a Monit that was stopped for it."""
-    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": enrolled.monit_that("exit 1")})
+    token = enrolled.file("etc/token", "secret\n")
+    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": enrolled.monit_that("exit 1")},
+                       upstream={"auth": "bearer", "token_file": token})
     ids = enrolled.record(1)
     before = enrolled.stats()["spool_id"]
     for command in commands_of(QUESTIONS[3])[0]:
-        person(command).ended(0)
+        result = person(command).ended(0)
+        if command.startswith("px-status stats"):
+            assert all(re.search(r"^%s +0$" % name, result.out, re.MULTILINE) for name in ("pending", "quarantined", "overflow files"))
+    assert str(token) in enrolled.status("config").ended(0).out and not token.exists()
     exactly_once(upstream, ids)
     assert [request.body["stats"] for request in upstream.requests] == [[]]
     assert enrolled.stored_nothing() and enrolled.spool_folder.is_dir()
