@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The terminal session of README is one: its commands are typed, and what comes is what README shows, all counts too."""
+import json
 import os
 import re
 import sqlite3
@@ -80,3 +81,25 @@ def test_the_counters_of_the_session_add_up():
     assert counted["recorded"] == sum(counted[name] for name in (
         "acknowledged", "pending", "quarantined", "dropped", "lost events", "lost snapshots"))
     assert counted["pending"] == sum(counted[name] for name in by_age)
+
+
+def test_what_a_snapshot_costs(enrolled, upstream):
+    """The table is true of the fixture that it names, and its days are 288 of its snapshots."""
+    named = re.search(r"A snapshot of a Monit with (\d+) services \(`(.*?)`\)", (ROOT / "README.md").read_text())
+    rows = dict(re.findall(r"^\| (JSON|sent|on disk).*? \| ([\d.]+ kB \| [\d.]+) MB \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    kilobytes, megabytes = ({name: float(row.split()[at]) for name, row in rows.items()} for at in (0, -1))
+    monit = enrolled.monit_that("exec cat '%s'" % (ROOT / named[2]))
+    enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": monit})
+    upstream.script(default={"status": 503})
+    enrolled.flush("--now").ended(75)
+    shown = enrolled.status("show", "1").ended(0).out
+    assert json.loads(shown)["summary"]["total"] == int(named[1])
+    assert len(shown.encode()) / 1000 == pytest.approx(kilobytes["JSON"], abs=0.1)
+    size = enrolled.stats()["bytes"]
+    upstream.stop()
+    for _ in range(20):
+        enrolled.flush("--now").ended(75)
+    assert (enrolled.stats()["bytes"] - size) / 20000 == pytest.approx(kilobytes["on disk"], rel=0.1)
+    sent = int(upstream.requests[0].header("Content-Length")) + 175     # and the header
+    assert sent / 1000 == pytest.approx(kilobytes["sent"], rel=0.1)
+    assert all(kilobytes[name] * 0.288 == pytest.approx(megabytes[name], abs=0.05) for name in ("JSON", "sent", "on disk"))
