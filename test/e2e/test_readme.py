@@ -85,8 +85,9 @@ def test_the_counters_of_the_session_add_up():
 
 def test_what_a_snapshot_costs(enrolled, upstream):
     """The table is true of the fixture that it names, and its days are 288 of its snapshots."""
-    named = re.search(r"A snapshot of a Monit with (\d+) services \(`(.*?)`\)", (ROOT / "README.md").read_text())
-    rows = dict(re.findall(r"^\| (JSON|sent|on disk).*? \| ([\d.]+ kB \| [\d.]+) MB \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    text = (ROOT / "README.md").read_text()
+    named = re.search(r"A snapshot of a Monit with (\d+) services \(`(.*?)`\)", text)
+    rows = dict(re.findall(r"^\| (JSON|sent|on disk).*? \| ([\d.]+ kB \| [\d.]+) MB \|", text, re.MULTILINE))
     kilobytes, megabytes = ({name: float(row.split()[at]) for name, row in rows.items()} for at in (0, -1))
     monit = enrolled.monit_that("exec cat '%s'" % (ROOT / named[2]))
     enrolled.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": monit})
