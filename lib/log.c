@@ -208,7 +208,10 @@ next_piece(const char *text, size_t len, size_t room)
 	return piece > 0 ? piece : end;
 }
 
-/* Writes the piece; a control character as JSON may have it, too. */
+/*
+ * Writes the piece; a control character as JSON may have it, too, and a blank at the end: journald takes off such (systemd
+ * 252, journald-syslog.c).
+ */
 static size_t
 put_piece(char *out, const char *text, size_t len)
 {
@@ -219,6 +222,10 @@ put_piece(char *out, const char *text, size_t len)
 		size_t control = control_len(text + at, len - at);
 		unsigned char last = (unsigned char)text[at + (control > 0 ? control - 1 : 0)];
 
+		if (text[at] == ' ' && at + 1 == len) {
+			used += put_text(out + used, "\\u0020");
+			break;
+		}
 		if (control == 0) {
 			out[used++] = text[at++];
 			continue;
@@ -235,7 +242,8 @@ put_piece(char *out, const char *text, size_t len)
 int
 px_log_event(const char *id, const char *text, size_t len)
 {
-	const size_t room = EVENT_LINE_MAX - 160;	/* the head below, with an id of 36 bytes and numbers of 7 digits */
+	/* The head below, with an id of 36 bytes and numbers of 7 digits, and what a blank at the end takes. */
+	const size_t room = EVENT_LINE_MAX - 160 - ESCAPE_LEN;
 	size_t parts = 0;
 	size_t terminator;
 	int rc = 0;

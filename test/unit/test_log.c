@@ -258,17 +258,17 @@ events_go_to_syslog_in_pieces(void **state)
 	} rows[] = {
 		{ "x", "x", 0, 1 },
 		{ "x", "x", 1, 1 },
-		{ "x", "x", 864, 1 },
-		{ "x", "x", 865, 2 },
+		{ "x", "x", 858, 1 },
+		{ "x", "x", 859, 2 },
 		{ "x", "x", 4000, 5 },
 		{ "\xe2\x82\xac", "\xe2\x82\xac", 1000, 4 },
 		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 250, 2 },
 		/* Control characters that JSON leaves as they are, and their neighbours. */
 		{ "a\xc2\x9b", "a\\u009b", 250, 3 },
-		{ "\xc2\x80", "\\u0080", 144, 1 },
-		{ "\xe2\x80\xa8", "\\u2028", 145, 2 },
+		{ "\xc2\x80", "\\u0080", 143, 1 },
+		{ "\xe2\x80\xa8", "\\u2028", 144, 2 },
 		{ "\xe2\x80\xa9\xe2\x80\xa7\xe2\x80\xaa", "\\u2029\xe2\x80\xa7\xe2\x80\xaa", 1, 1 },
-		{ "\xc2\xa0", "\xc2\xa0", 432, 1 },
+		{ "\xc2\xa0", "\xc2\xa0", 429, 1 },
 	};
 
 	(void)state;
