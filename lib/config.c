@@ -59,7 +59,7 @@ tell_where(const struct reading *reading, int line, char *out, size_t size)
 static PX_PRINTF(3, 4) void
 mistake(struct reading *reading, int line, const char *format, ...)
 {
-	char what[PX_PROBLEM_MAX];
+	char what[PX_ERR_MAX];
 	char where[PX_PROBLEM_MAX];
 	va_list args;
 	size_t len;
