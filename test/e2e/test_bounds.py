@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import EVENT, LATER, STORAGE, ids_in
+from harness import EVENT, LATER, STORAGE, ids_in, is_sanitized
 
 OVERFLOW_FILES, OVERFLOW_BYTES = 10000, 64 << 20
 
@@ -120,6 +120,8 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
                          ids=["large", "small", "all at once", "rejected"])
 def test_max_bytes_while_whole_batches_leave(device, upstream, message, items, reason):
     """From a spool that is full: neither their removal nor the reasons of those that stay break the bound."""
+    if reason == 0 and is_sanitized():
+        pytest.skip("built with SAN=1: a thousand recorders take long, and one row is enough for memory")
     device.configure(upstream, spool={"max_bytes": 1 << 20}, batch={"max_items": items})
     subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=120,
                    input="\n".join("n=%d" % number for number in range(1100)), text=True, env=device.environment({}))
