@@ -287,6 +287,21 @@ events_go_to_syslog_in_pieces(void **state)
 	}
 }
 
+/* A syslog may take it off. */
+static void
+a_blank_that_ends_a_piece_is_escaped(void **state)
+{
+	char text[900];
+	char said[900];
+
+	(void)state;
+	memset(text, 'x', 857);
+	(void)snprintf(text + 857, sizeof(text) - 857, " y z");
+	memset(said, 'x', 857);
+	(void)snprintf(said + 857, sizeof(said) - 857, "\\u0020y z");
+	send_and_join(text, 2, said);
+}
+
 static void
 a_stream_socket_gets_a_nul_behind_each_line(void **state)
 {
@@ -345,6 +360,7 @@ main(void)
 		cmocka_unit_test(lines_in_the_journal_begin_with_their_level),
 		cmocka_unit_test(syslog_lines_have_the_form_of_syslog),
 		cmocka_unit_test(events_go_to_syslog_in_pieces),
+		cmocka_unit_test(a_blank_that_ends_a_piece_is_escaped),
 		cmocka_unit_test(a_stream_socket_gets_a_nul_behind_each_line),
 		cmocka_unit_test(without_syslog_an_event_is_not_sent_and_a_line_is_lost),
 		cmocka_unit_test(a_full_socket_is_not_waited_for),
