@@ -45,9 +45,8 @@ struct link {
 
 /*
  * Reads every file that the configuration names and that posting (${posts}) and asking Monit (${asks}) need, and parses the
- * commands. Run by root it starts the
- * helper, when only root can write the configuration and the programs. -1 with PX_CONFIG and what is wrong with which
- * file. link_close frees everything, whatever happened.
+ * commands. Run by root it starts the helper, when only root can write the configuration and the programs. -1 with
+ * PX_CONFIG and what is wrong with which file. link_close frees everything, whatever happened.
  */
 int link_open(struct link *link, const struct px_config *config, const struct px_device *device, bool posts, bool asks,
     struct px_err *err) PX_MUST_CHECK;

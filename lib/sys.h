@@ -10,7 +10,10 @@
 #include "buf.h"
 #include "item.h"
 
-/* Opens /dev/null, or / where there is none, on each of the three standard streams that is closed, so that no file of ours gets its number. */
+/*
+ * Opens /dev/null, or / where there is none, on each of the three standard streams that is closed, so that no file of ours
+ * gets its number.
+ */
 int px_sys_fix_streams(struct px_err *err) PX_MUST_CHECK;
 
 /* SIGPIPE and SIGXFSZ ignored, SIGHUP, SIGALRM, SIGCHLD and SIGTERM back to their defaults and unblocked; umask(077). */

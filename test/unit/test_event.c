@@ -361,7 +361,6 @@ values_are_cut_at_4096_bytes_of_cleaned_text(void **state)
 	}
 }
 
-/* A description that was cut could end inside its number. */
 static void
 each_cut_is_told_beside_many_mistakes(void **state)
 {
@@ -386,6 +385,7 @@ each_cut_is_told_beside_many_mistakes(void **state)
 	free(param);
 }
 
+/* A description that was cut could end inside its number. */
 static void
 a_cut_description_has_no_measurement(void **state)
 {
