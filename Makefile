@@ -103,7 +103,7 @@ shared_objects := $(call object,$(filter-out cmd/px-%,$(wildcard cmd/*.c))) $(bu
 unit_shared := $(call object,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 unit_tests := $(patsubst %.c,$(build)/%,$(wildcard test/unit/test_*.c))
 bench_tools := $(addprefix $(build)/test/bench/,floor peak)
-bench_parser := $(build)/test/bench/parse
+bench_programs := $(addprefix $(build)/test/bench/,insert parse)
 fuzz_targets := $(patsubst %.c,$(build)/%,$(wildcard test/fuzz/fuzz_*.c))
 
 quiet := $(if $(call is,$(V)),,@)
@@ -177,10 +177,10 @@ $(unit_tests): $(build)/%: $(build)/%.o $(unit_shared)
 $(fuzz_targets): libs = $(fuzzer) $(flush_libs)
 $(fuzz_targets): $(build)/%: $(build)/%.o
 
-$(bench_parser): libs = $(flush_libs)
-$(bench_parser): $(build)/%: $(build)/%.o
+$(bench_programs): libs = $(flush_libs)
+$(bench_programs): $(build)/%: $(build)/%.o
 
-$(programs) $(unit_tests) $(fuzz_targets) $(bench_parser): $(build)/libcmd.a $(build)/libpx.a $(build)/link-flags
+$(programs) $(unit_tests) $(fuzz_targets) $(bench_programs): $(build)/libcmd.a $(build)/libpx.a $(build)/link-flags
 	$(call say,LD,$@)
 	$(quiet)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
 
@@ -225,7 +225,7 @@ demo:
 
 bench:
 	$(need) build bench
-	@$(make_all_cpus) all $(bench_tools) $(bench_parser)
+	@$(make_all_cpus) all $(bench_tools) $(bench_programs)
 	@$(make_all_cpus) STATIC_SQLITE=1 build=$(build)-static $(build)-static/px-status-event
 	@BENCH_EVENTS=$(BENCH_EVENTS) test/bench/bench '$(CURDIR)/$(build)' build/bench.json
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import re
 import socket
+import sqlite3
 import statistics
 import subprocess
 import time
@@ -49,6 +50,14 @@ class Others:
         return [program, "-batch", path, "INSERT INTO item (id, time_ms, topic, body) VALUES (randomblob(16), 1795359347123, 'cpu', "
                 "'%s')" % self.document.replace("'", "''")]
 
+    def insert(self):
+        path = self.folder / "insert.db"
+        path.unlink(missing_ok=True)
+        with sqlite3.connect(path) as made:
+            made.executescript("PRAGMA page_size=2048; PRAGMA journal_mode=WAL; CREATE TABLE item (key INTEGER PRIMARY KEY, body)")
+        made.close()
+        return [self.lab.tools / "insert", path]
+
     def logger(self):
         name = self.folder / "log"
         self.socket.bind(os.fspath(name))
@@ -77,7 +86,8 @@ class Others:
 
 
 # What is compared with the recorder, and how many times as long it may take; 2.5 is the bound that decides.
-BOUNDS = (("the floor", 2.0, "2.50 at the very most"), ("sqlite3", 0.75, ""), ("curl", 0.3, ""), ("logger", None, ""), ("the script", None, ""))
+BOUNDS = (("the floor", 2.0, "2.50 at the very most"), ("a bare insert", None, ""), ("sqlite3", 0.75, ""), ("curl", 0.3, ""),
+          ("logger", None, ""), ("the script", None, ""))
 
 
 def measure_time(lab, table, url):
@@ -86,7 +96,8 @@ def measure_time(lab, table, url):
     ours = lab.recorder(config)
     seconds(ours)
     others = Others(lab, next(bodies(config)), url)
-    ways = {"the floor": (others.floor, "the floor"), "sqlite3": (others.sqlite3, "sqlite3, inserting the same"), "logger": (others.logger, "logger"),
+    ways = {"the floor": (others.floor, "the floor"), "a bare insert": (others.insert, "a bare insert by the same libsqlite3"),
+            "sqlite3": (others.sqlite3, "sqlite3, inserting the same"), "logger": (others.logger, "logger"),
             "curl": (others.curl, "curl, posting it to this machine"), "the script": (others.script, "a shell script with curl")}
     ratios = {}
     for name, (way, what) in ways.items():
@@ -103,6 +114,8 @@ def measure_time(lab, table, url):
     for name, most, note in BOUNDS:
         if name in ratios:
             table.add("an event, in times of %s" % name, ratios[name], at_most=most, note=note)
+    floor, insert = medians(RUNS, others.floor(), others.insert())
+    table.add("a bare insert, in times of the floor", insert / floor, note="no recorder into a file of SQLite's takes less")
     static = lab.build.with_name(lab.build.name + "-static") / "px-status-event"
     if static.exists():
         floor, inside = medians(RUNS, others.floor(), [static, *lab.recorder(lab.config())[1:]])
