@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from lab import ROOT, Missing, find, output_of, spool_of
+from lab import ROOT, Missing, copy_spool, find, output_of
 from spool import documents, fill
 
 LIMIT_S = 120           # no transfer here lasts longer
@@ -212,7 +212,7 @@ class Delivery:
 
     def __init__(self, lab, server, full, compression, tls=False):
         config = lab.config(server.tls_url if tls else server.url, compression, server.certificate if tls else None)
-        shutil.copy(spool_of(full), spool_of(config))
+        copy_spool(full, config)
         os.sync()
         server.forget()
         began = time.time()

@@ -67,6 +67,12 @@ def spool_of(config):
     return config.parent / "spool" / "spool.db"
 
 
+def copy_spool(config, to):
+    """With its reserve: without one, a flush takes the disk for full and empties the log behind each batch."""
+    for suffix in ("", "-reserve"):
+        shutil.copy(str(spool_of(config)) + suffix, str(spool_of(to)) + suffix)
+
+
 def words(command):
     return list(map(os.fspath, command))
 
