@@ -288,16 +288,24 @@ carry_taken(struct salvage *salvage, struct px_err *err)
 	return names.rc;
 }
 
+/* The row that says who the old spool was; it lies in the salvage's buffer. */
+static bool
+find_identity(struct salvage *salvage, struct px_row *row)
+{
+	struct view *view = salvage->primary;
+
+	return view->identity.page != 0 &&
+	    px_pages_whole_row(&view->pages, PX_TABLE_SPOOL, view->identity.page, view->identity.at, &salvage->mark, row);
+}
+
 static int
 carry_quarantine(struct salvage *salvage, struct px_err *err)
 {
-	struct view *view = salvage->primary;
 	char reason[COLUMN_TEXT_MAX];
 	char id[PX_ID_MAX];
 	struct px_row row;
 
-	if (salvage->counters.quarantined == 0 || view->identity.page == 0 ||
-	    !px_pages_whole_row(&view->pages, PX_TABLE_SPOOL, view->identity.page, view->identity.at, &salvage->mark, &row))
+	if (salvage->counters.quarantined == 0 || !find_identity(salvage, &row))
 		return 0;
 	copy_text(id, sizeof(id), &row.columns[4]);
 	copy_text(reason, sizeof(reason), &row.columns[5]);
@@ -307,23 +315,47 @@ carry_quarantine(struct salvage *salvage, struct px_err *err)
 	    "last_quarantined_ms = ?3 WHERE one = 1", "tti", id, reason, px_column_integer(&row.columns[6]));
 }
 
-/* What this spool replaces, as far as it can be read. */
+/* The spool in whose place the old one came, where upstream acknowledged nothing of the old one. */
+static bool
+find_predecessor(struct salvage *salvage, char id[PX_ID_MAX], struct spool_counters *counters)
+{
+	struct px_row row;
+
+	if (salvage->primary->identity.counters.acknowledged > 0 || !find_identity(salvage, &row))
+		return false;
+	copy_text(id, PX_ID_MAX, &row.columns[7]);
+	*counters = (struct spool_counters){
+		.recorded = px_column_integer(&row.columns[8]),
+		.acknowledged = px_column_integer(&row.columns[9]),
+	};
+	return px_id_is_valid(px_slice(id)) && counters->acknowledged >= 0 && counters->acknowledged <= counters->recorded;
+}
+
+/*
+ * What this spool replaces, as far as it can be read: the last one that upstream knows, whose numbers are still to be
+ * accounted for.
+ */
 static int
 carry_identity(struct salvage *salvage, struct px_err *err)
 {
 	const struct px_identity *identity = &salvage->primary->identity;
 	const struct places *items = &salvage->primary->items;
-	struct spool_counters counters = identity->counters;
+	struct spool_counters counters;
+	char id[PX_ID_MAX];
 
 	if (identity->id[0] == '\0')
 		return 0;
-	if (!identity->has_counters) {
-		counters = (struct spool_counters){ .recorded = 0 };
-		if (items->count > 0)
-			counters.recorded = items->places[items->count - 1].key & SPOOL_SEQ_MASK;
+	if (!find_predecessor(salvage, id, &counters)) {
+		memcpy(id, identity->id, sizeof(id));
+		counters = identity->counters;
+		if (!identity->has_counters) {
+			counters = (struct spool_counters){ .recorded = 0 };
+			if (items->count > 0)
+				counters.recorded = items->places[items->count - 1].key & SPOOL_SEQ_MASK;
+		}
 	}
 	return px_db_run(salvage->fresh, err, "UPDATE spool SET replaces_id = ?1, replaces_recorded = ?2, replaces_acknowledged = ?3 "
-	    "WHERE one = 1", "tii", identity->id, counters.recorded, counters.acknowledged);
+	    "WHERE one = 1", "tii", id, counters.recorded, counters.acknowledged);
 }
 
 int

@@ -551,6 +551,56 @@ test_renew(void **state)
 	}
 }
 
+/* A spool that was renewed twice, and what upstream had acknowledged of the one between. */
+static const struct {
+	const char *row;
+	bool acknowledges_item;
+	bool is_told;
+	const char *replaces;
+	int64_t recorded;
+	int64_t acknowledged;
+} renewed_twice[] = {
+	{ "nothing: it knows the first", false, false, "11111111-1111-4111-8111-111111111111", 12, 3 },
+	{ "an empty batch: it knows the second", false, true, "22222222-2222-4222-8222-222222222222", 9, 0 },
+	{ "an item: it knows the second", true, true, "22222222-2222-4222-8222-222222222222", 9, 1 },
+	{ "an item, of which the old counters alone tell: it knows the second", true, false, "22222222-2222-4222-8222-222222222222", 9, 1 },
+};
+
+static void
+check_renewed_twice(size_t i)
+{
+	const struct px_spool_birth third = { .id = "33333333-3333-4333-8333-333333333333", .device_id = { "device3", 7 } };
+	const struct px_settled settled = { 2, PX_EVENT, NULL };
+	struct px_spool_facts facts;
+	struct px_spool *spool = NULL;
+	char aside[PATH_MAX];
+	int64_t carried;
+
+	OK(px_spool_create(path, &birth, &err));
+	fill(12, 300);
+	OK(px_spool_renew(path, &second, &now, aside, sizeof(aside), &carried, &err));
+	OK(px_spool_open(&spool, path, PX_SPOOL_FLUSH, 100, &err));
+	OK(px_spool_settle(spool, &settled, renewed_twice[i].acknowledges_item ? 1 : 0, 5, renewed_twice[i].is_told, &err));
+	px_spool_close(spool);
+	OK(px_spool_renew(path, &third, &now, aside, sizeof(aside), &carried, &err));
+	OK(px_spool_open(&spool, path, PX_SPOOL_LOOK, 100, &err));
+	OK(px_spool_facts(spool, &facts, &err));
+	px_spool_close(spool);
+	if (strcmp(facts.replaces_id, renewed_twice[i].replaces) != 0 || facts.replaces_recorded != renewed_twice[i].recorded ||
+	    facts.replaces_acknowledged != renewed_twice[i].acknowledged)
+		fail_msg("%s: replaces %s, %" PRId64 " recorded, %" PRId64 " acknowledged", renewed_twice[i].row, facts.replaces_id,
+		    facts.replaces_recorded, facts.replaces_acknowledged);
+}
+
+static void
+test_renew_twice(void **state)
+{
+	for (size_t i = 0; i < sizeof(renewed_twice) / sizeof(renewed_twice[0]); i++) {
+		check_renewed_twice(i);
+		assert_int_equal(renew_spool_folder(state), 0);
+	}
+}
+
 /* What is still in the journal alone is carried, too, and overflow files stay taken that did come with their items. */
 static void
 test_renew_with_journal(void **state)
@@ -715,6 +765,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_trigger, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_malformed_rows, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew_twice, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_with_journal, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_twins, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_under_a_recorder, make_spool_folder, remove_spool_folder),
