@@ -311,6 +311,33 @@ out:
 	return rc;
 }
 
+static bool
+overflow_waits(const char *spool_path)
+{
+	char folder[PATH_MAX];
+	struct px_err ignored;
+
+	return px_overflow_folder(spool_path, folder, sizeof(folder), &ignored) == 0 && px_overflow_count(folder) > 0;
+}
+
+/* Whether one is in the default place, which the run will take in. What is wrong there is for the run to find out. */
+static bool
+event_waits_in_fallback(const struct px_flush_job *job)
+{
+	struct px_spool *spool = NULL;
+	struct px_err ignored;
+	bool has_event;
+
+	if (job->fallback_spool == NULL || strcmp(job->fallback_spool, job->store.spool_path) == 0)
+		return false;
+	if (overflow_waits(job->fallback_spool))
+		return true;
+	has_event = px_spool_open(&spool, job->fallback_spool, PX_SPOOL_LOOK, job->store.wait_ms, &ignored) == 0 &&
+	    px_spool_has_event(spool, &has_event, &ignored) == 0 && has_event;
+	px_spool_close(spool);
+	return has_event;
+}
+
 int64_t
 px_flush_splay_ms(const struct px_flush_job *job)
 {
@@ -320,13 +347,12 @@ px_flush_splay_ms(const struct px_flush_job *job)
 	struct px_spool_facts facts = { .pending = 0 };
 	struct px_timer retry = { .is_set = false };
 	struct px_timer snapshot = { .is_set = false };
-	char folder[PATH_MAX];
 	bool has_event = false;
 	struct px_err err;
 
 	if (job->upstream == NULL || splay_ms == 0)
 		return 0;
-	if (px_overflow_folder(job->store.spool_path, folder, sizeof(folder), &err) == 0 && px_overflow_count(folder) > 0)
+	if (overflow_waits(job->store.spool_path) || event_waits_in_fallback(job))
 		return 0;
 	job->world->now(&run.began);
 	if (px_spool_open(&run.spool, job->store.spool_path, PX_SPOOL_LOOK, job->store.wait_ms, &err) == -1)

@@ -506,6 +506,21 @@ def test_a_broken_spool_in_the_default_place_is_made_anew(device, upstream, dama
     assert "spool.db.broken-" in result.out and "spool.db-damaged" not in result.out
 
 
+@pytest.mark.parametrize("in_the_way", ["", "mkdir {default}"], ids=["spool", "overflow"])
+def test_an_event_in_the_default_place_waits_for_no_splay(device, upstream, in_the_way):
+    """As one in the configured spool, though a snapshot is due."""
+    device.configure(upstream, device={"id": "a"}, schedule={"splay": "4m"}, snapshot={
+        "enabled": "yes", "source": "http", "url": "http://127.0.0.1:9"})
+    result = in_a_namespace(device, ("""
+        mkdir -m 700 /var/lib/px-status
+        """ + in_the_way + """
+        MONIT_EVENT='Size failed' {event} -c /nonexistent cpu
+        {flush} -c {config}
+    """).format(event=EVENT, flush=FLUSH, config=device.config, default=DEFAULT_SPOOL)).ended(0)
+    assert result.seconds < 10
+    assert [event["topic"] for event in upstream.requests[0].body["events"]] == ["cpu"]
+
+
 def test_a_default_place_where_another_flush_is_at_work(device, upstream):
     if shutil.which("flock") is None:
         pytest.skip("flock is needed")
