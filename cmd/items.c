@@ -214,16 +214,20 @@ static int
 retry_all(struct status_request *request, struct px_err *err)
 {
 	struct quarantined all = { .count = 0 };
+	bool was_quarantined;
+	size_t count = 0;
 	int rc = -1;
 
 	if (request->spool == NULL)
 		return 0;
 	if (px_spool_each(request->spool, collect_quarantined, &all, err) == -1)
 		goto out;
-	for (size_t i = 0; i < all.count; i++)
-		if (px_spool_retry(request->spool, all.seqs[i], err) == -1)
+	for (size_t i = 0; i < all.count; i++) {
+		if (px_spool_retry(request->spool, all.seqs[i], &was_quarantined, err) == -1)
 			goto out;
-	printf("%zu %s pending again\n", all.count, px_text_plural((int64_t)all.count, "item is", "items are"));
+		count += was_quarantined;
+	}
+	printf("%zu %s pending again\n", count, px_text_plural((int64_t)count, "item is", "items are"));
 	rc = 0;
 out:
 	free(all.seqs);
@@ -234,15 +238,16 @@ int
 items_retry(struct status_request *request, struct px_err *err)
 {
 	int64_t seqs[STATUS_OPERANDS_MAX];
+	bool was_quarantined;
 
 	if (request->all)
 		return retry_all(request, err);
 	if (find_operands(request, seqs, err) == -1)
 		return -1;
 	for (size_t i = 0; i < request->operand_count; i++) {
-		if (px_spool_retry(request->spool, seqs[i], err) == -1)
+		if (px_spool_retry(request->spool, seqs[i], &was_quarantined, err) == -1)
 			return -1;
-		printf("item %" PRId64 " is pending again\n", seqs[i]);
+		printf(was_quarantined ? "item %" PRId64 " is pending again\n" : "item %" PRId64 " is pending already\n", seqs[i]);
 	}
 	return 0;
 }

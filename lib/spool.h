@@ -148,9 +148,12 @@ int px_spool_count_attempt(struct px_spool *spool, const struct px_batch_entry *
 /* The pending item goes behind all other pending items, its seq as it was. One that is gone changes nothing. */
 int px_spool_defer(struct px_spool *spool, int64_t seq, struct px_err *err) PX_MUST_CHECK;
 
-/* For a person. drop: out of the spool and counted; retry: quarantined back to pending (PX_ABSENT when it is not there). */
+/*
+ * For a person. drop: out of the spool and counted; retry: quarantined back to pending, and ${was_quarantined} (NULL is
+ * fine) says whether it was. -1 with PX_ABSENT when it is not there.
+ */
 int px_spool_drop(struct px_spool *spool, int64_t seq, struct px_err *err) PX_MUST_CHECK;
-int px_spool_retry(struct px_spool *spool, int64_t seq, struct px_err *err) PX_MUST_CHECK;
+int px_spool_retry(struct px_spool *spool, int64_t seq, bool *was_quarantined, struct px_err *err) PX_MUST_CHECK;
 
 /* Lengths of time that outlive a process; see struct px_timer. */
 enum px_spool_timer { PX_TIMER_RETRY, PX_TIMER_SNAPSHOT, PX_TIMER_PLAIN, PX_TIMER_NO_URL };

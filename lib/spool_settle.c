@@ -271,25 +271,37 @@ px_spool_drop(struct px_spool *spool, int64_t seq, struct px_err *err)
 	return px_db_write(spool, true, drop, &seq, NULL, err);
 }
 
+struct retrying {
+	int64_t seq;
+	bool was_quarantined;
+};
+
 static int
-retry(struct px_spool *spool, void *seq, struct px_err *err)
+retry(struct px_spool *spool, void *arg, struct px_err *err)
 {
+	struct retrying *retrying = arg;
 	struct spool_counters counters;
 	int64_t key;
 
-	if (px_row_find(spool, *(int64_t *)seq, &key, err) == -1)
+	if (px_row_find(spool, retrying->seq, &key, err) == -1)
 		return -1;
 	if (key == 0)
-		return absent(spool, *(int64_t *)seq, err);
+		return absent(spool, retrying->seq, err);
 	if (px_room_load(spool, &counters, err) == -1 ||
 	    px_db_run(spool, err, "UPDATE mark SET reason = NULL WHERE key = ?1 AND reason IS NOT NULL", "i", key) == -1)
 		return -1;
-	counters.quarantined -= sqlite3_changes(spool->db);
+	retrying->was_quarantined = sqlite3_changes(spool->db) > 0;
+	counters.quarantined -= retrying->was_quarantined;
 	return px_room_store(spool, &counters, err);
 }
 
 int
-px_spool_retry(struct px_spool *spool, int64_t seq, struct px_err *err)
+px_spool_retry(struct px_spool *spool, int64_t seq, bool *was_quarantined, struct px_err *err)
 {
-	return px_db_write(spool, true, retry, &seq, NULL, err);
+	struct retrying retrying = { .seq = seq };
+	int rc = px_db_write(spool, true, retry, &retrying, NULL, err);
+
+	if (was_quarantined != NULL)
+		*was_quarantined = rc == 0 && retrying.was_quarantined;
+	return rc;
 }

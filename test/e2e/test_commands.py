@@ -145,6 +145,7 @@ def test_retry(enrolled, upstream):
     assert enrolled.stats()["quarantined"] == 3
     out = enrolled.status("retry", ids[0], "3").ended(0).out
     assert out.splitlines() == ["item 1 is pending again", "item 3 is pending again"]
+    assert enrolled.status("retry", "1").ended(0).out == "item 1 is pending already\n"
     stats = enrolled.stats()
     assert (stats["pending"], stats["quarantined"]) == (2, 1)
     assert [item["reason"] for item in enrolled.list()] == [None, "no", None]

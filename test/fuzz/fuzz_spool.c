@@ -229,7 +229,7 @@ change(struct px_spool *spool)
 	struct px_err err = { PX_OK, "" };
 
 	if (px_spool_defer(spool, 3, &err) == -1 || px_spool_settle(spool, settled, 2, 1, true, &err) == -1 ||
-	    px_spool_retry(spool, 2, &err) == -1 || px_spool_drop(spool, 2, &err) == -1 ||
+	    px_spool_retry(spool, 2, NULL, &err) == -1 || px_spool_drop(spool, 2, &err) == -1 ||
 	    px_spool_put(spool, &item, &limits, NULL, &err) == -1 ||
 	    px_spool_take_in(spool, &item, "name", 3, &limits, &err) == -1 || px_spool_add_run(spool, &run, &history, &err) == -1 ||
 	    px_spool_settle(spool, settled, 3, 1, false, &err) == -1)

@@ -170,7 +170,7 @@ test_order(void **state)
 	OK(px_spool_defer(spool, 2, &err));
 	assert_string_equal(pending(INT64_MAX), "e4 s3 s5 s7 d:s1 d:e2");
 	OK(px_spool_defer(spool, 99, &err));
-	OK(px_spool_retry(spool, 6, &err));
+	OK(px_spool_retry(spool, 6, NULL, &err));
 	assert_string_equal(pending(0), "e4 e6 d:e2");
 	expect_counters("order", 8, 0, 7, 1, 0, 0, 0);
 }
@@ -187,7 +187,7 @@ test_ranges(void **state)
 	(void)state;
 	put_all("seeEeseeeseesss");
 	assert_string_equal(pending(13), "e2 e3 e5 e7 e8 e9 e11 e12 s1 s6 s10 s13");
-	OK(px_spool_retry(spool, 4, &err));
+	OK(px_spool_retry(spool, 4, NULL, &err));
 	OK(px_spool_drop(spool, 3, &err));
 	settle(9, PX_EVENT, "meanwhile");
 	OK(px_spool_defer(spool, 11, &err));
@@ -314,6 +314,8 @@ test_settle(void **state)
 static void
 test_drop_and_retry(void **state)
 {
+	bool was_quarantined;
+
 	(void)state;
 	put_all("eEsS");
 	OK(px_spool_drop(spool, 1, &err));
@@ -321,10 +323,12 @@ test_drop_and_retry(void **state)
 	expect_counters("dropped", 4, 0, 1, 1, 2, 0, 0);
 	assert_int_equal(px_spool_drop(spool, 2, &err), -1);
 	assert_int_equal(err.code, PX_ABSENT);
-	OK(px_spool_retry(spool, 4, &err));
-	OK(px_spool_retry(spool, 4, &err));
+	OK(px_spool_retry(spool, 4, &was_quarantined, &err));
+	assert_true(was_quarantined);
+	OK(px_spool_retry(spool, 4, &was_quarantined, &err));
+	assert_false(was_quarantined);
 	expect_counters("retried", 4, 0, 2, 0, 2, 0, 0);
-	assert_int_equal(px_spool_retry(spool, 1, &err), -1);
+	assert_int_equal(px_spool_retry(spool, 1, &was_quarantined, &err), -1);
 	assert_int_equal(err.code, PX_ABSENT);
 	assert_int_equal(put(PX_EVENT, 9, WIDE, NULL), 5);
 }

@@ -541,7 +541,7 @@ change_by_chance(struct px_spool *spool, int64_t seq)
 			known[seq].state = what == 0 ? (acknowledged++, GONE) : QUARANTINED;
 		return;
 	}
-	rc = what == 2 ? px_spool_drop(spool, seq, &err) : px_spool_retry(spool, seq, &err);
+	rc = what == 2 ? px_spool_drop(spool, seq, &err) : px_spool_retry(spool, seq, NULL, &err);
 	assert_int_equal(rc, known[seq].state == GONE ? -1 : 0);
 	if (rc == -1)
 		return;
