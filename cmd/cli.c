@@ -14,15 +14,35 @@
 
 #define OPTIONS_MAX 24
 
+/* What one word of the command line asks for, not handed out before the whole word is read. */
+struct word {
+	int place;
+	bool refused;
+	size_t count;
+	struct {
+		int id;
+		const char *value;
+	} options[OPTIONS_MAX];
+};
+
+/* A command line that is being read. */
+struct reading {
+	const struct cli_takers *takers;
+	void *arg;
+	bool has_mistake;		/* in an option */
+	struct word word;
+};
+
 static void
-report_mistake(const struct cli_takers *takers, void *arg, const char *before, const char *text, const char *after)
+report_mistake(struct reading *reading, const char *before, const char *text, const char *after)
 {
 	struct px_buf shown = PX_BUF(1024);
 	struct px_buf escaped = PX_BUF(512);
 
 	px_text_escape(&escaped, text, px_text_cut(text, strlen(text), 100));
 	px_buf_printf(&shown, "%s '%s'%s", before, px_buf_text(&escaped), after);
-	takers->mistake(arg, px_buf_text(&shown));
+	reading->has_mistake = true;
+	reading->takers->mistake(reading->arg, px_buf_text(&shown));
 	px_buf_clear(&escaped);
 	px_buf_clear(&shown);
 }
@@ -48,23 +68,16 @@ fill_getopt(const struct cli *cli, char letters[2 * OPTIONS_MAX + 3], struct opt
 	letters[at] = '\0';
 }
 
-/* What one word of the command line asks for, not handed out before the whole word is read. */
-struct word {
-	int place;
-	bool refused;
-	size_t count;
-	struct {
-		int id;
-		const char *value;
-	} options[OPTIONS_MAX];
-};
-
+/* --help and --version behind a mistake are not handed out: as in other programs what comes first counts. */
 static void
-finish_word(struct word *word, int next_place, const struct cli_takers *takers, void *arg)
+finish_word(struct reading *reading, int next_place)
 {
+	const struct word *word = &reading->word;
+
 	for (size_t i = 0; i < word->count; i++)
-		takers->option(arg, word->options[i].id, word->options[i].value);
-	*word = (struct word){ .place = next_place };
+		if (!reading->has_mistake || (word->options[i].id != 'h' && word->options[i].id != 'V'))
+			reading->takers->option(reading->arg, word->options[i].id, word->options[i].value);
+	reading->word = (struct word){ .place = next_place };
 }
 
 static bool
@@ -81,7 +94,8 @@ cli_parse(const struct cli *cli, int argc, char *argv[], const struct cli_takers
 {
 	char letters[2 * OPTIONS_MAX + 3];
 	struct option longs[OPTIONS_MAX + 1] = { { 0 } };
-	struct word word = { .place = 0 };
+	struct reading reading = { .takers = takers, .arg = arg };
+	struct word *word = &reading.word;
 	char letter[3] = "-?";
 	int place;
 	int id;
@@ -92,28 +106,28 @@ cli_parse(const struct cli *cli, int argc, char *argv[], const struct cli_takers
 		const char *text = argv[place];
 		bool is_long = strncmp(text, "--", 2) == 0;
 
-		if (place != word.place)
-			finish_word(&word, place, takers, arg);
+		if (place != word->place)
+			finish_word(&reading, place);
 		letter[1] = (char)optopt;
 		if (id == 1) {
 			takers->operand(arg, optarg);
 		} else if (id == ':') {
-			report_mistake(takers, arg, "option", is_long ? text : letter, " needs an argument");
+			report_mistake(&reading, "option", is_long ? text : letter, " needs an argument");
 		} else if (id == '?' && is_known(cli, optopt)) {
-			report_mistake(takers, arg, "option", text, " takes no argument");
-		} else if (id == '?' && !word.refused) {
+			report_mistake(&reading, "option", text, " takes no argument");
+		} else if (id == '?' && !word->refused) {
 			/* "-verbose" is no "-v -e -r ...": where one letter is unknown the whole word is. */
-			report_mistake(takers, arg, "unknown option", text, "");
-			word.refused = true;
-			word.count = 0;
-		} else if (word.refused && optarg != NULL && place + 1 < argc && optarg == argv[place + 1]) {
+			report_mistake(&reading, "unknown option", text, "");
+			word->refused = true;
+			word->count = 0;
+		} else if (word->refused && optarg != NULL && place + 1 < argc && optarg == argv[place + 1]) {
 			takers->operand(arg, optarg);
-		} else if (!word.refused && id != '?' && word.count < OPTIONS_MAX) {
-			word.options[word.count].id = id;
-			word.options[word.count++].value = optarg;
+		} else if (!word->refused && id != '?' && word->count < OPTIONS_MAX) {
+			word->options[word->count].id = id;
+			word->options[word->count++].value = optarg;
 		}
 	}
-	finish_word(&word, 0, takers, arg);
+	finish_word(&reading, 0);
 	for (; optind < argc; optind++)
 		takers->operand(arg, argv[optind]);
 }

@@ -32,7 +32,10 @@ struct cli {
 	const char *more;		/* lines behind all that; NULL: none */
 };
 
-/* Each option, operand and mistake in the order of the command line; everything behind "--" is an operand. */
+/*
+ * Each option, operand and mistake in the order of the command line; everything behind "--" is an operand. --help and
+ * --version behind a mistake are left out.
+ */
 struct cli_takers {
 	void (*option)(void *arg, int id, const char *value);
 	void (*operand)(void *arg, const char *text);

@@ -302,8 +302,19 @@ def test_a_spool_that_names_no_file(device, name):
     assert "--spool" in device.only_document()["problems"][0]
 
 
+@pytest.mark.parametrize("program", [EVENT, FLUSH, STATUS], ids=lambda path: path.name)
+@pytest.mark.parametrize("option", ["-h", "--help", "-V", "--version"])
+def test_of_help_and_a_mistake_the_first_counts(device, program, option):
+    assert "px-status" in device.run(program, option, "--bogus").ended(0).out
+    for mistake in (["--bogus"], ["-Z"], ["-h="], ["-hZ"], ["--help=1"]):
+        result = device.run(program, *mistake, option).ended(USAGE)
+        assert result.out == "" and mistake[0] in result.err, (mistake, result)
+
+
 def test_help_under_monit_is_no_event_unless_there_is_a_mistake(device):
     device.event("-h", monit={})
     assert device.list() == []
     device.event("-h", "--bogus", "cpu", monit={})
     assert device.only_document()["topic"] == "cpu"
+    device.event("--bogus", "-h", "memory", monit={})
+    assert [item["topic"] for item in device.list()] == ["cpu", "memory"]
