@@ -43,6 +43,8 @@ static const struct form {
 	{ AS_SHARES, "{shares}" },
 	{ AS_SECONDS, "<{count days}d ><{count hours}h >{count minutes}m" },
 	{ AS_TIME, "{weekday}, {digits day} {month month} {year year} {digits hour}:{digits minute}:{digits second}" },
+	/* Before the next one: "Apr 211:24:17" is the 2nd. */
+	{ AS_TIME, "{weekday} {month month} {digit day} {pair hour}:{digits minute}:{digits second} {year year}" },
 	{ AS_TIME, "{weekday} {month month} {digits day} {digits hour}:{digits minute}:{digits second} {year year}" },
 	{ AS_OBJECT, "{time milliseconds}" },
 	{ AS_OBJECT, "{time milliseconds} to {text target} type {word type}"

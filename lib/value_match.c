@@ -151,6 +151,20 @@ read_digits(struct px_slice text, struct value_capture *out)
 }
 
 static size_t
+read_digit(struct px_slice text, struct value_capture *out)
+{
+	if (text.len > 1)
+		text.len = 1;
+	return read_digits(text, out);
+}
+
+static size_t
+read_pair(struct px_slice text, struct value_capture *out)
+{
+	return read_digits(text, out) == 2 ? 2 : 0;
+}
+
+static size_t
 read_year(struct px_slice text, struct value_capture *out)
 {
 	if (span(text, 0, DIGITS) < 4)
@@ -275,6 +289,8 @@ static const struct {
 	{ "count", read_count },
 	{ "letters", read_letters },
 	{ "digits", read_digits },
+	{ "digit", read_digit },
+	{ "pair", read_pair },
 	{ "year", read_year },
 	{ "month", read_month },
 	{ "weekday", read_weekday },
@@ -283,22 +299,36 @@ static const struct {
 	{ "shares", read_shares },
 };
 
-/*
- * Captures the longest start of ${text}, ${min} to ${max} bytes and no blank at an end of it, behind which the rest of the
- * pattern fits.
- */
+/* Captures the first ${len} bytes of ${text}, when no blank is at an end of them and the rest of the pattern fits behind. */
+static bool
+match_start(const char *pattern, struct px_slice text, size_t len, size_t count, struct value_captures *captures)
+{
+	captures->count = count;
+	(void)take_text(text, len, &captures->each[count - 1]);
+	return text.ptr[0] != ' ' && text.ptr[len - 1] != ' ' && px_value_match(pattern, px_slice_behind(text, len), captures);
+}
+
+/* The longest one of ${min} to ${max} bytes: what is asked for may itself say what comes behind it. */
 static bool
 match_longest(const char *pattern, struct px_slice text, size_t min, size_t max, struct value_captures *captures)
 {
 	size_t count = captures->count;
-	struct value_capture *capture = &captures->each[count - 1];
 
-	for (size_t len = max; len >= min; len--) {
-		captures->count = count;
-		(void)take_text(text, len, capture);
-		if (text.ptr[0] != ' ' && text.ptr[len - 1] != ' ' && px_value_match(pattern, px_slice_behind(text, len), captures))
+	for (size_t len = max; len >= min; len--)
+		if (match_start(pattern, text, len, count, captures))
 			return true;
-	}
+	return false;
+}
+
+/* The shortest one of up to ${max} bytes: with no blank behind it a word would take what follows. */
+static bool
+match_shortest(const char *pattern, struct px_slice text, size_t max, struct value_captures *captures)
+{
+	size_t count = captures->count;
+
+	for (size_t len = 1; len <= max; len++)
+		if (match_start(pattern, text, len, count, captures))
+			return true;
 	return false;
 }
 
@@ -325,7 +355,7 @@ match_capture(const char *pattern, struct px_slice text, struct value_captures *
 	if (px_slice_is(kind, "text"))
 		return match_longest(end + 1, text, text.len > TAIL_MAX ? text.len - TAIL_MAX : 1, text.len, captures);
 	if (px_slice_is(kind, "word"))
-		return match_longest(end + 1, text, 1, word_length(text, WORD_MAX), captures);
+		return match_shortest(end + 1, text, word_length(text, WORD_MAX), captures);
 	while (i < COUNT(readers) && !px_slice_is(kind, readers[i].kind))
 		i++;
 	if (i < COUNT(readers))

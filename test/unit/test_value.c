@@ -308,25 +308,55 @@ static const struct row form_rows[] = {
 	{ "x", "3.7 MB extra", "\"3.7 MB extra\"" },
 };
 
-/* Of each form one, for its blanks. */
+/* Every form that has a blank. */
 static const struct row blank_rows[] = {
 	{ "x", "N/A for this link type", "null" },
+	{ "x", "3.7 MB", "{\"bytes\":3879731}" },
+	{ "x", "34.4 kB/s [4.0 GB total]", "{\"bytes_per_second\":35226,\"total_bytes\":4294967296}" },
 	{ "x", "2.1 kB/s (0.0% link saturation)", "{\"bytes_per_second\":2150,\"saturation_percent\":0}" },
 	{ "x", "1000 Mb/s full-duplex", "{\"megabits_per_second\":1000,\"duplex\":\"full\"}" },
+	{ "x", "7.3 reads/s [137317 reads total]", "{\"per_second\":7.3,\"total\":137317}" },
 	{ "x", "0 per second", "{\"per_second\":0}" },
+	{ "x", "1.3 GB [45.6%]", "{\"bytes\":1395864371,\"percent\":45.6}" },
+	{ "x", "0.1% [22.1 MB]", "{\"percent\":0.1,\"bytes\":23173530}" },
+	{ "x", "16294764 [97.1%]", "{\"value\":16294764,\"percent\":97.1}" },
+	{ "x", "1475 [0.1% of 2466177 limit]", "{\"value\":1475,\"percent\":0.1,\"limit\":2466177}" },
+	{ "x", "252.0 GB (of which 62.0% is reserved for root user)", "{\"bytes\":270582939648,\"reserved_percent\":62}" },
+	{ "x", "[2.39] [2.78] [1.75]", "[2.39,2.78,1.75]" },
+	{ "x", "6.2%us 1.0%sy 0.9%wa", "{\"user_percent\":6.2,\"system_percent\":1,\"iowait_percent\":0.9}" },
 	{ "x", "20.5%usr 21.6%sys 0.0%nice 6.7%iowait",
 	    "{\"user_percent\":20.5,\"system_percent\":21.6,\"nice_percent\":0,\"iowait_percent\":6.7}" },
+	{ "x", "2h 34m", "{\"seconds\":9240}" },
 	{ "x", "3d 4h 5m", "{\"seconds\":273900}" },
 	{ "x", "Sat, 13 Apr 2019 11:24:17", "\"2019-04-13T11:24:17Z\"" },
 	{ "x", "Sat Apr 13 11:24:17 2019", "\"2019-04-13T11:24:17Z\"" },
+	{ "x", "Tue Apr  2 11:24:17 2019", "\"2019-04-02T11:24:17Z\"" },
+	{ "x", "0.027 ms", "{\"milliseconds\":0.027}" },
 	{ "x", "1.234 s", "{\"milliseconds\":1234}" },
+	{ "x", "1.216 ms to localhost:18080 type TCP/IP protocol HTTP",
+	    "{\"milliseconds\":1.216,\"target\":\"localhost:18080\",\"type\":\"TCP/IP\",\"protocol\":\"HTTP\"}" },
 	{ "x", "49.375 ms to h:443 type TCP/IP using TLS (certificate valid for 89 days) protocol HTTP",
 	    "{\"milliseconds\":49.375,\"target\":\"h:443\",\"type\":\"TCP/IP\",\"tls\":true,\"certificate_days\":89,"
 	    "\"protocol\":\"HTTP\"}" },
+	{ "x", "FAILED to [localhost]:18081 type TCP/IP protocol DEFAULT",
+	    "{\"failed\":true,\"target\":\"[localhost]:18081\",\"type\":\"TCP/IP\",\"protocol\":\"DEFAULT\"}" },
 	{ "x", "FAILED to [localhost]:18081 type TCP/IP using TLS protocol DEFAULT",
 	    "{\"failed\":true,\"target\":\"[localhost]:18081\",\"type\":\"TCP/IP\",\"tls\":true,\"protocol\":\"DEFAULT\"}" },
+	{ "x", "0.001s to localhost:18080 [HTTP via TCP]",
+	    "{\"milliseconds\":1,\"target\":\"localhost:18080\",\"protocol\":\"HTTP\",\"type\":\"TCP\"}" },
+	{ "x", "0.003s to /run/x.sock [DEFAULT]", "{\"milliseconds\":3,\"target\":\"/run/x.sock\",\"protocol\":\"DEFAULT\"}" },
+	{ "x", "0.000s [Ping]", "{\"milliseconds\":0,\"protocol\":\"Ping\"}" },
+	{ "x", "0.027 ms/operation (of which read 0.000 ms, write 0.027 ms)",
+	    "{\"milliseconds\":0.027,\"read_milliseconds\":0,\"write_milliseconds\":0.027}" },
 	{ "x", "0.3 ms/operation (of which queue 0.1 ms, active 0.2 ms)",
 	    "{\"milliseconds\":0.3,\"queue_milliseconds\":0.1,\"active_milliseconds\":0.2}" },
+	{ "x", "eff5bc1e... (MD5)", "{\"hash\":\"eff5bc1e...\",\"algorithm\":\"MD5\"}" },
+	{ "x", "0 errors", "{\"errors\":0}" },
+	{ "x", "934 B/s [13 packets/s] [0 errors]", "{\"bytes_per_second\":934,\"packets_per_second\":13,\"errors\":0}" },
+	{ "x", "66053021 [252.0 GB]", "{\"value\":66053021,\"bytes\":270582939648}" },
+	{ "x", "19563508 [76420.0 MB] [29.6%]", "{\"value\":19563508,\"bytes\":80132177920,\"percent\":29.6}" },
+	{ "x", "2.9 MB/s [9.4 GB total], 87.9 writes/s [705977 writes total]",
+	    "{\"bytes_per_second\":3040870,\"total_bytes\":10093173146,\"per_second\":87.9,\"total\":705977}" },
 };
 
 /* Labels whose values are strings always. */
@@ -545,16 +575,35 @@ check_blanks(const struct row *row)
 		}
 }
 
-/* A value that is typed stays the same value where a blank of it is missing or doubled. */
+/* Each blank of ${row} replaced by ${instead}; two that stand together count as one. */
+static void
+check_all_blanks(const struct row *row, const char *instead)
+{
+	struct px_buf text = PX_BUF(4096);
+
+	for (const char *at = row->text; *at != '\0'; at++)
+		if (*at != ' ')
+			px_buf_add_byte(&text, *at);
+		else if (at[1] != ' ')
+			px_buf_add_text(&text, instead);
+	check_rows(&(struct row){ row->label, px_buf_text(&text), row->json }, 1, utc);
+	px_buf_clear(&text);
+}
+
+/* A value that is typed stays the same value where a blank of it, or all of them, are missing or doubled. */
 static void
 test_blanks(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < version_row_count; i++)
-		if (is_typed(&version_rows[i]))
-			check_blanks(&version_rows[i]);
-	for (size_t i = 0; i < COUNT(blank_rows); i++)
-		check_blanks(&blank_rows[i]);
+	for (size_t i = 0; i < version_row_count + COUNT(blank_rows); i++) {
+		const struct row *row = i < version_row_count ? &version_rows[i] : &blank_rows[i - version_row_count];
+
+		if (!is_typed(row))
+			continue;
+		check_blanks(row);
+		check_all_blanks(row, "");
+		check_all_blanks(row, "  ");
+	}
 }
 
 /* Bytes that are no form's, or many times a form's: the text comes back in the document, whatever its length. */
