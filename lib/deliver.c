@@ -320,12 +320,11 @@ px_deliver_probe(const struct px_delivery_job *job, struct px_err *err)
 	struct px_spool_history state = { .failed_runs = 0 };
 	struct px_delivery out;
 	struct deliver_run run;
-	enum px_action action;
 	int rc = -1;
 
 	run_init(&run, job, &state, &out);
 	if (read_head(job, &run.head, err) == 0)
-		rc = deliver_try_empty(&run, &action, err);
+		rc = deliver_try_empty(&run, err);
 	run_clear(&run);
 	return rc;
 }

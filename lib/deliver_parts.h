@@ -77,10 +77,9 @@ int deliver_quarantine_refused(struct deliver_run *run, struct px_err *err) PX_M
 
 /*
  * Before the first item of a run is blamed: is it the items at all? Posts an empty batch, with a new token and
- * uncompressed where that may help. 0 when it was acknowledged, -1 with what the run ends with; ${action} is the last
- * reply's.
+ * uncompressed where that may help. 0 when it was acknowledged, -1 with what the run ends with.
  */
-int deliver_try_empty(struct deliver_run *run, enum px_action *action, struct px_err *err) PX_MUST_CHECK;
+int deliver_try_empty(struct deliver_run *run, struct px_err *err) PX_MUST_CHECK;
 
 /* The batch was refused for something in it: 400, 413, 422. -1 with what the run ends with. */
 int deliver_take_refusal(struct deliver_run *run, const struct deliver_reply *reply, struct px_err *err) PX_MUST_CHECK;

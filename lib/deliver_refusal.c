@@ -32,18 +32,16 @@ post_empty(struct deliver_run *run, struct px_verdict *verdict, struct px_err *e
 }
 
 int
-deliver_try_empty(struct deliver_run *run, enum px_action *action, struct px_err *err)
+deliver_try_empty(struct deliver_run *run, struct px_err *err)
 {
 	struct px_verdict verdict;
 	bool on_trial = false;
 
-	*action = PX_KEEP;	/* where not even a reply comes */
 	for (;;) {
 		bool refused;
 
 		if (post_empty(run, &verdict, err) == -1)
 			return -1;
-		*action = verdict.action;
 		if (verdict.action == PX_ACKNOWLEDGE)
 			break;
 		refused = verdict.action == PX_SPLIT || verdict.action == PX_SEND_PLAIN;
@@ -107,12 +105,10 @@ deliver_take_refusal(struct deliver_run *run, const struct deliver_reply *reply,
 {
 	bool is_too_large = reply->reply.status == 413;
 	bool was_plain = run->plain;
-	enum px_action on_empty;
 
 	if (!run->blames_items) {
-		if (deliver_try_empty(run, &on_empty, err) == -1) {
-			/* What is refused even when it is empty is not too large. */
-			if (is_too_large && on_empty != PX_SPLIT)
+		if (deliver_try_empty(run, err) == -1) {
+			if (is_too_large)
 				shrink_batches(run);
 			deliver_count_attempt(run, run->batch.entries, run->batch.count);
 			return -1;
