@@ -70,10 +70,15 @@ flush_snapshot_is_due(const struct px_flush_job *job, const struct px_timer *las
 	int64_t slack_ms = snapshot_interval_ms(job) / 20;
 	struct px_timer timer = *last;
 
+	if (slack_ms > SNAPSHOT_SLACK_MS)
+		slack_ms = SNAPSHOT_SLACK_MS;
+	/* Then the interval is a bound: no two in an hour. */
+	if (job->upstream == NULL)
+		slack_ms = 0;
 	/* An interval that was made shorter meanwhile counts at once. */
 	if (timer.length_ms > snapshot_interval_ms(job))
 		timer.length_ms = snapshot_interval_ms(job);
-	return px_timer_left_ms(&timer, now) <= (slack_ms < SNAPSHOT_SLACK_MS ? slack_ms : SNAPSHOT_SLACK_MS);
+	return px_timer_left_ms(&timer, now) <= slack_ms;
 }
 
 int

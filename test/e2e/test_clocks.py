@@ -214,6 +214,20 @@ def test_the_interval_of_snapshots(enrolled, upstream, wall_s, boot_s, another_b
     assert len(upstream.requests) == 1 + is_due
 
 
+@pytest.mark.parametrize("has_url", [True, False], ids=["slack", "no slack"])
+def test_slack_for_the_jitter_of_a_timer(enrolled, upstream, has_url):
+    """Some seconds, but for a device without a URL, where an hour is the least."""
+    enrolled.configure(upstream if has_url else None, snapshot={
+        "enabled": "yes", "interval": "1h", "source": "command", "command": enrolled.monit_that_prints(STATUS_TEXT)})
+    began = time.time()
+    status = 0 if has_url else CONFIG
+    enrolled.flush().ended(status)
+    enrolled.flush(env=passed(enrolled, HOUR - 4 - int(time.time() - began))).ended(status)
+    assert len(enrolled.monit_calls()) == 1 + has_url
+    enrolled.flush(env=passed(enrolled, 2 * HOUR)).ended(status)
+    assert len(enrolled.monit_calls()) == 2 + has_url
+
+
 @pytest.mark.parametrize("wall_s, boot_s, another_boot, is_over", [
     (DAY - 60, DAY - 60, False, False), (DAY + 1, DAY + 1, False, True), (TO_1970, DAY - 60, False, False),
     (DAY - 60, 0, True, False), (DAY + 1, 0, True, True), (TO_1970, 0, True, False),
