@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """px-status: health, retry, export, metrics, what a run left behind; and what a terminal is spared."""
+import fcntl
 import json
 import re
 import shutil
@@ -128,6 +129,18 @@ def test_health_after_a_secret_that_could_not_be_read(enrolled, upstream):
     enrolled.flush().ended(CONFIG)
     assert "token" in enrolled.stats()["last_failure"]["reason"]
     assert "token" in one_line(enrolled.status("health").ended(1))
+
+
+def test_what_stopped_a_run_is_noted_under_the_lock(enrolled, upstream):
+    """A flush that holds it will tell how it is; two that write at once would spoil what the spool remembers of runs."""
+    enrolled.configure(upstream, upstream={"auth": "bearer", "token_file": enrolled.file("token", "t\n", 0o644)})
+    enrolled.record(1)
+    with open("%s-lock" % enrolled.spool, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        enrolled.flush().ended(CONFIG)
+        assert enrolled.stats()["last_failure"] is None
+    enrolled.flush().ended(CONFIG)
+    assert "token" in enrolled.stats()["last_failure"]["reason"]
 
 
 @pytest.mark.parametrize("age", ["", "0s", "1", "-1s", "soon"])
