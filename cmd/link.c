@@ -259,7 +259,7 @@ renew_token(void *arg, struct px_err *err)
 {
 	struct link *link = arg;
 
-	link->upstream.renew_token = NULL;	/* once in a run, however often it delivers */
+	link->upstream.renew_token = NULL;
 	return set_token(link, err);
 }
 

@@ -135,9 +135,8 @@ deliver_renew_token(struct deliver_run *run)
 	const struct px_upstream *upstream = run->job->upstream;
 	struct px_err err;
 
-	if (run->renewed_token || upstream->renew_token == NULL)
+	if (upstream->renew_token == NULL)
 		return false;
-	run->renewed_token = true;
 	if (upstream->renew_token(upstream->arg, &err) == 0)
 		return true;
 	px_log(PX_WARNING, "no new token: %s", err.text);

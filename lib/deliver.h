@@ -21,7 +21,10 @@ struct px_upstream {
 	 * could help.
 	 */
 	int (*post)(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err);
-	/* Fetches new credentials. Returns 0 when there are other ones than before, -1 otherwise. NULL: there are none. */
+	/*
+	 * Fetches new credentials, and sets itself to NULL: once is enough for a run, however often it delivers. Returns 0
+	 * when there are other ones than before, -1 otherwise. NULL: there are none.
+	 */
 	int (*renew_token)(void *arg, struct px_err *err);
 	void *arg;
 	bool compresses;		/* bodies, unless it turns out that they are not taken so */

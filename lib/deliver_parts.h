@@ -33,7 +33,6 @@ struct deliver_run {
 	bool blames_items;		/* an empty batch was acknowledged after a refusal */
 	bool blames_nothing;		/* too many were refused alone */
 	bool plain;			/* bodies go out uncompressed */
-	bool renewed_token;
 	struct deliver_refused refused[DELIVER_REFUSED_MAX];	/* not yet in quarantine */
 	size_t refused_count;
 };
@@ -56,7 +55,7 @@ int deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver
     PX_MUST_CHECK;
 void deliver_reply_clear(struct deliver_reply *reply);
 
-/* Fetches new credentials, once a run. Returns whether there are some. */
+/* Fetches new credentials, where that is still to be done. Returns whether there are some. */
 bool deliver_renew_token(struct deliver_run *run);
 
 /* Whether bodies go out compressed; and not from here on, for a day when ${for_good}, else as a trial. */

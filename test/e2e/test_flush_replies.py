@@ -2,6 +2,7 @@
 """px-status-flush: what a reply means."""
 import json
 import os
+import sqlite3
 
 import pytest
 
@@ -310,6 +311,30 @@ def test_a_token_command_runs_once_more_after_a_401(enrolled, upstream):
     enrolled.flush().ended(0)
     assert bearer(upstream) == ["Bearer token-1", "Bearer token-2"]
     exactly_once(upstream, ids)
+
+
+def test_a_token_command_runs_once_more_a_run_however_often_it_delivers(enrolled, upstream):
+    """Damage in the middle of a run makes the spool anew, and what is left is delivered from that."""
+    enrolled.configure(upstream, upstream={"auth": "bearer", "token_command": counting_tokens(enrolled)}, batch={"max_items": 5})
+    spools = []
+
+    def refuse_once_a_spool(request):
+        name = request.body["spool"]["id"]
+        spools.append(name)
+        return {"status": 401} if spools.count(name) == 1 else {}
+
+    upstream.script(refuse_once_a_spool)
+    for _ in range(60):
+        enrolled.event("topic", "-m", "x" * 3000)
+    with sqlite3.connect(enrolled.spool) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    with open(enrolled.spool, "r+b") as file:
+        file.seek(30 * 4096)
+        file.write(b"\xff" * (2 * 4096))
+    enrolled.flush("--now").ended(DENIED)
+    assert len(set(spools)) == 2 and spools.count(spools[0]) > 2 and spools.count(spools[-1]) == 1
+    assert asked(enrolled) == 2 and bearer(upstream) == ["Bearer token-1"] + ["Bearer token-2"] * (len(spools) - 1)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -44,6 +44,7 @@ struct upstream {
 	int empty_posts;
 	int renewals;
 	bool compresses;
+	struct px_upstream reached;	/* by a run */
 	struct px_now now;
 };
 
@@ -184,6 +185,7 @@ renew_token(void *arg, struct px_err *err)
 	struct upstream *upstream = arg;
 
 	(void)err;
+	upstream->reached.renew_token = NULL;
 	upstream->renewals++;
 	return 0;
 }
@@ -245,11 +247,10 @@ static int
 bench_run(struct bench *bench, size_t max_items)
 {
 	struct px_world world = { .now = read_clock };
-	struct px_upstream upstream = { post, renew_token, &bench->upstream, bench->upstream.compresses };
 	struct px_delivery_job job = {
 		.spool = bench->spool,
 		.world = &world,
-		.upstream = &upstream,
+		.upstream = &bench->upstream.reached,
 		.device_id = px_slice("device"),
 		.device_name = px_slice("name"),
 		.plain = bench->plain,
@@ -259,6 +260,7 @@ bench_run(struct bench *bench, size_t max_items)
 		.run_limit_ms = 600000,
 	};
 
+	bench->upstream.reached = (struct px_upstream){ post, renew_token, &bench->upstream, bench->upstream.compresses };
 	bench->upstream.posts = 0;
 	bench->upstream.empty_posts = 0;
 	return px_deliver(&job, &bench->state, &bench->out, &bench->err);
