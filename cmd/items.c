@@ -93,7 +93,7 @@ print_item_row(struct px_buf *line, const struct px_spool_item *found)
 static bool
 list_item(void *arg, const struct px_spool_item *found)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	if (request->state != NULL && strcmp(request->state, state_name(found)) != 0)
 		return true;
@@ -114,7 +114,7 @@ print_list_heading(void)
 }
 
 int
-items_list(struct status_request *request, struct px_err *err)
+items_list(struct request *request, struct px_err *err)
 {
 	if (!request->json)
 		print_list_heading();
@@ -124,7 +124,7 @@ items_list(struct status_request *request, struct px_err *err)
 static bool
 show_item(void *arg, const struct px_spool_item *found)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	px_item_join(&request->line, &found->item);
 	px_buf_add_byte(&request->line, '\n');
@@ -133,7 +133,7 @@ show_item(void *arg, const struct px_spool_item *found)
 
 /* The seq of every operand, before anything is changed. */
 static int
-find_operands(const struct status_request *request, int64_t seqs[STATUS_OPERANDS_MAX], struct px_err *err)
+find_operands(const struct request *request, int64_t seqs[REQUEST_OPERANDS_MAX], struct px_err *err)
 {
 	for (size_t i = 0; i < request->operand_count; i++) {
 		if (request->spool == NULL)
@@ -149,9 +149,9 @@ find_operands(const struct status_request *request, int64_t seqs[STATUS_OPERANDS
 }
 
 int
-items_show(struct status_request *request, struct px_err *err)
+items_show(struct request *request, struct px_err *err)
 {
-	int64_t seqs[STATUS_OPERANDS_MAX];
+	int64_t seqs[REQUEST_OPERANDS_MAX];
 
 	if (find_operands(request, seqs, err) == -1)
 		return -1;
@@ -161,8 +161,8 @@ items_show(struct status_request *request, struct px_err *err)
 static bool
 export_item(void *arg, const struct px_spool_item *found)
 {
-	struct status_request *request = arg;
-	struct px_buf document = PX_BUF(STATUS_LINE_MAX);
+	struct request *request = arg;
+	struct px_buf document = PX_BUF(REQUEST_LINE_MAX);
 	int rc;
 
 	px_item_join(&document, &found->item);
@@ -179,7 +179,7 @@ export_item(void *arg, const struct px_spool_item *found)
 }
 
 int
-items_export(struct status_request *request, struct px_err *err)
+items_export(struct request *request, struct px_err *err)
 {
 	return request->spool != NULL ? px_spool_each(request->spool, export_item, request, err) : 0;
 }
@@ -211,7 +211,7 @@ collect_quarantined(void *arg, const struct px_spool_item *found)
 }
 
 static int
-retry_all(struct status_request *request, struct px_err *err)
+retry_all(struct request *request, struct px_err *err)
 {
 	struct quarantined all = { .count = 0 };
 	bool was_quarantined;
@@ -235,9 +235,9 @@ out:
 }
 
 int
-items_retry(struct status_request *request, struct px_err *err)
+items_retry(struct request *request, struct px_err *err)
 {
-	int64_t seqs[STATUS_OPERANDS_MAX];
+	int64_t seqs[REQUEST_OPERANDS_MAX];
 	bool was_quarantined;
 
 	if (request->all)
@@ -255,7 +255,7 @@ items_retry(struct status_request *request, struct px_err *err)
 static bool
 say_dropped(void *arg, const struct px_spool_item *found)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	px_buf_printf(&request->line, "dropped %s %s, seq %" PRId64, px_kind_name(found->item.kind), found->item.id, found->item.seq);
 	if (found->item.kind == PX_EVENT) {
@@ -267,9 +267,9 @@ say_dropped(void *arg, const struct px_spool_item *found)
 }
 
 int
-items_drop(struct status_request *request, struct px_err *err)
+items_drop(struct request *request, struct px_err *err)
 {
-	int64_t seqs[STATUS_OPERANDS_MAX];
+	int64_t seqs[REQUEST_OPERANDS_MAX];
 
 	if (find_operands(request, seqs, err) == -1)
 		return -1;

@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "items.h"
 #include "log.h"
+#include "request.h"
 #include "screen.h"
 #include "stats.h"
 #include "sys.h"
@@ -30,14 +31,14 @@ static const struct cli_option options[] = {
 static void
 take_mistake(void *arg, const char *text)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	request->mistakes++;
 	px_log(PX_ERROR, "%s", text);
 }
 
 static void
-note_given(struct status_request *request, char letter)
+note_given(struct request *request, char letter)
 {
 	size_t len = strlen(request->given);
 
@@ -48,7 +49,7 @@ note_given(struct status_request *request, char letter)
 static void
 take_option(void *arg, int id, const char *value)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	switch (id) {
 	case 'c':
@@ -92,18 +93,18 @@ take_option(void *arg, int id, const char *value)
 static void
 take_operand(void *arg, const char *text)
 {
-	struct status_request *request = arg;
+	struct request *request = arg;
 
 	if (request->command == NULL)
 		request->command = text;
-	else if (request->operand_count < STATUS_OPERANDS_MAX)
+	else if (request->operand_count < REQUEST_OPERANDS_MAX)
 		request->operands[request->operand_count++] = text;
 	else
 		take_mistake(request, "too many operands");
 }
 
 static int
-run_stats(struct status_request *request, struct px_err *err)
+run_stats(struct request *request, struct px_err *err)
 {
 	static struct stats stats;
 
@@ -124,7 +125,7 @@ run_stats(struct status_request *request, struct px_err *err)
 
 /* Whether the device knows where to send to, as far as that can be told. */
 static bool
-has_url(const struct status_request *request)
+has_url(const struct request *request)
 {
 	static struct px_device device;
 	char host_name[256];
@@ -139,7 +140,7 @@ has_url(const struct status_request *request)
  * there is no URL now; without one nothing is tried.
  */
 static int
-run_health(struct status_request *request, struct px_err *err)
+run_health(struct request *request, struct px_err *err)
 {
 	static struct stats stats;
 	int64_t age_ms;
@@ -171,7 +172,7 @@ run_health(struct status_request *request, struct px_err *err)
 static void
 print_setting(void *arg, const char *section, const char *key, const char *value, int line)
 {
-	const struct status_request *request = arg;
+	const struct request *request = arg;
 	char name[64];
 
 	(void)snprintf(name, sizeof(name), "[%s] %s", section, key);
@@ -184,7 +185,7 @@ print_setting(void *arg, const char *section, const char *key, const char *value
 }
 
 static int
-run_config(struct status_request *request, struct px_err *err)
+run_config(struct request *request, struct px_err *err)
 {
 	struct px_device device;
 	char host_name[256];
@@ -206,7 +207,7 @@ static const struct command {
 	const char *name;
 	const char *operands;	/* for --help */
 	const char *help;
-	int (*run)(struct status_request *request, struct px_err *err);
+	int (*run)(struct request *request, struct px_err *err);
 	const char *takes;	/* letters of options: j --json, p --prometheus, s --state, m --max-age, a --all */
 	size_t min_operands;
 	size_t max_operands;
@@ -217,8 +218,8 @@ static const struct command {
 	{ "stats", "", "counters, sizes, ages and the last runs", run_stats, "jp", 0, 0, true },
 	{ "health", "", "one line, and whether all is well by the exit status", run_health, "m", 0, 0, true },
 	{ "export", "", "every item as JSON lines", items_export, "", 0, 0, true },
-	{ "retry", " ID ...", "quarantined items back to pending", items_retry, "a", 0, STATUS_OPERANDS_MAX, true },
-	{ "drop", " ID ...", "remove items for good", items_drop, "", 1, STATUS_OPERANDS_MAX, true },
+	{ "retry", " ID ...", "quarantined items back to pending", items_retry, "a", 0, REQUEST_OPERANDS_MAX, true },
+	{ "drop", " ID ...", "remove items for good", items_drop, "", 1, REQUEST_OPERANDS_MAX, true },
 	{ "config", "", "every setting in force and where it came from", run_config, "", 0, 0, false },
 };
 
@@ -245,7 +246,7 @@ static const struct cli cli = {
 
 /* -1 with PX_USAGE when ${request} is not what ${command} takes. */
 static int
-check_request(const struct command *command, const struct status_request *request, struct px_err *err)
+check_request(const struct command *command, const struct request *request, struct px_err *err)
 {
 	if (strspn(request->given, command->takes) != strlen(request->given))
 		return px_err_set(err, PX_USAGE, "'%s' does not take such an option; see px-status --help", command->name);
@@ -261,7 +262,7 @@ check_request(const struct command *command, const struct status_request *reques
 
 /* Opens the spool as its folder's owner; one that does not exist yet is no error. */
 static int
-open_spool(struct status_request *request, struct px_err *err)
+open_spool(struct request *request, struct px_err *err)
 {
 	const char *path = request->config.spool.path;
 
@@ -273,7 +274,7 @@ open_spool(struct status_request *request, struct px_err *err)
 }
 
 static int
-run(struct status_request *request, struct px_err *err)
+run(struct request *request, struct px_err *err)
 {
 	const struct command *command = NULL;
 
@@ -297,7 +298,7 @@ int
 main(int argc, char *argv[])
 {
 	static const struct cli_takers takers = { take_option, take_operand, take_mistake };
-	static struct status_request request = { .max_age_ms = (int64_t)3600 * PX_MS_PER_S, .line = { .max = STATUS_LINE_MAX } };
+	static struct request request = { .max_age_ms = (int64_t)3600 * PX_MS_PER_S, .line = { .max = REQUEST_LINE_MAX } };
 	struct px_err err = { .code = PX_OK };
 	int status;
 
