@@ -56,14 +56,14 @@ flush_renew(const struct px_flush_job *job, const char *path, const char *why, s
 }
 
 void
-flush_clear(const char *path)
+flush_sweep(const char *path)
 {
 	char journal[PATH_MAX];
 
-	px_spool_clear(path, journal, sizeof(journal));
+	px_spool_sweep(path, journal, sizeof(journal));
 	if (journal[0] != '\0')
-		px_log(PX_WARNING, "a journal that is not the spool's lay beside it: put away as '%s'; it is yours to look at and "
-		    "to remove", journal);
+		px_log(PX_WARNING, "a rollback journal that is not the spool's lay beside it: put away as '%s'; it is yours to look "
+		    "at and to remove", journal);
 }
 
 /* Opens the spool, or makes it, and looks whose it is. */
@@ -86,7 +86,7 @@ open_spool(struct flush_run *run, struct px_err *err)
 	bool is_ours;
 	int rc;
 
-	flush_clear(job->store.spool_path);
+	flush_sweep(job->store.spool_path);
 	rc = open_and_identify(run, &is_ours, err);
 	if (rc == 0 && is_ours)
 		return 0;

@@ -119,7 +119,7 @@ open_fallback(const struct px_flush_job *job, struct px_spool **from, struct px_
 {
 	const char *path = job->fallback_spool;
 
-	flush_clear(path);
+	flush_sweep(path);
 	if (px_spool_open(from, path, PX_SPOOL_FLUSH, job->store.wait_ms, err) == 0)
 		return 0;
 	if (err->code != PX_CORRUPT || flush_renew(job, path, err->text, err) == -1)

@@ -25,8 +25,8 @@ int flush_start_timer(const struct flush_run *run, enum px_spool_timer which, in
 /* Puts a new spool into the place of that at ${path}, and logs ${why} and what came of it. Its lock is held. */
 int flush_renew(const struct px_flush_job *job, const char *path, const char *why, struct px_err *err) PX_MUST_CHECK;
 
-/* Clears away what lies beside the spool at ${path} and must not, and logs what it was. Its lock is held. */
-void flush_clear(const char *path);
+/* Sweeps away what lies beside the spool at ${path} and must not, and logs what it was. Its lock is held. */
+void flush_sweep(const char *path);
 
 /*
  * Takes in the overflow folder's files, and what recorders without a valid path put into the default place. What can't be

@@ -187,7 +187,7 @@ px_spool_open(struct px_spool **out, const char *path, enum px_spool_use use, in
 		goto out;
 	(void)snprintf(spool->name, sizeof(spool->name), "%s", path);
 	rc = use == PX_SPOOL_RECORD ? connect_recorder(spool, err) : connect_and_check(spool, err);
-	/* On a full disk even the journal's index, -shm, may need the reserve. */
+	/* On a full disk even the log's index, -shm, may need the reserve. */
 	if (rc == -1 && spool->no_space && use == PX_SPOOL_FLUSH && px_room_give_up_reserve(spool)) {
 		px_db_disconnect(spool);
 		rc = connect_and_check(spool, err);

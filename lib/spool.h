@@ -54,7 +54,7 @@ int px_spool_create(const char *path, const struct px_spool_birth *birth, struct
  * a rollback journal, which is never a spool's own but which other programs would apply to it. ${journal} (PATH_MAX bytes)
  * is that one's new name, "" when there was none.
  */
-void px_spool_clear(const char *path, char *journal, size_t size);
+void px_spool_sweep(const char *path, char *journal, size_t size);
 
 /* Closes; NULL is fine. */
 void px_spool_close(struct px_spool *spool);
@@ -97,7 +97,7 @@ typedef bool px_spool_each_fn(void *arg, const struct px_spool_item *item);
 /*
  * Pending items in the order of sending: events by seq, then snapshots with a seq up to ${last_snapshot} by seq, then what
  * was deferred. A few are read at a time and no transaction is open while ${each} runs: however slow it is, it keeps no
- * recorder's journal from being emptied.
+ * recorder's log from being emptied.
  */
 int px_spool_each_pending(struct px_spool *spool, int64_t last_snapshot, px_spool_each_fn *each, void *arg,
     struct px_err *err) PX_MUST_CHECK;
@@ -215,8 +215,8 @@ int px_spool_check_count(struct px_spool *spool, struct px_err *err) PX_MUST_CHE
 int64_t px_spool_bytes(const char *path);
 
 /*
- * Gives room back, empties the journal and makes the reserve: a file that a flush gives up when the disk is full, since
- * deleting needs room in the journal first. For the end of a flush; failing is not an error.
+ * Gives room back, empties the write-ahead log and makes the reserve: a file that a flush gives up when the disk is full, since
+ * deleting needs room in the log first. For the end of a flush; failing is not an error.
  */
 void px_spool_tidy(struct px_spool *spool, const struct px_spool_limits *limits);
 

@@ -216,7 +216,7 @@ lock_folder(int fd)
 }
 
 /*
- * A journal whose spool was removed would be applied to the new one: it is put away first. Two that make the spool at the
+ * A log whose spool was removed would be applied to the new one: it is put away first. Two that make the spool at the
  * same time must not put away each other's, so this alone happens under a lock of the folder.
  */
 static int
@@ -244,7 +244,7 @@ place_beside_orphan(const char *from, const char *path, const char *log, struct 
 		}
 		if (px_db_side_path(path, "-shm", name, err) == 0)
 			(void)unlink(name);
-		/* Else the new spool might be on disk after a power cut, and the journal beside it still. */
+		/* Else the new spool might be on disk after a power cut, and the log beside it still. */
 		if (px_make_sync_folder(path, err) == -1)
 			goto out;
 	}

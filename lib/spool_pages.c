@@ -78,8 +78,8 @@ px_pages_unmark(struct px_pages *pages, uint8_t marks)
 static int
 compare_pages(const void *a, const void *b)
 {
-	const struct px_log_frame *left = a;
-	const struct px_log_frame *right = b;
+	const struct px_wal_frame *left = a;
+	const struct px_wal_frame *right = b;
 
 	return left->page < right->page ? -1 : left->page > right->page;
 }
@@ -87,8 +87,8 @@ compare_pages(const void *a, const void *b)
 bool
 px_pages_read(const struct px_pages *pages, uint32_t number, uint8_t *out)
 {
-	const struct px_log_frame wanted = { .page = number };
-	const struct px_log_frame *frame = NULL;
+	const struct px_wal_frame wanted = { .page = number };
+	const struct px_wal_frame *frame = NULL;
 
 	if (number == 0 || number > pages->count)
 		return false;
@@ -186,8 +186,8 @@ find_roots(struct px_pages *pages)
 static int
 compare_frames(const void *a, const void *b)
 {
-	const struct px_log_frame *left = a;
-	const struct px_log_frame *right = b;
+	const struct px_wal_frame *left = a;
+	const struct px_wal_frame *right = b;
 	int order = compare_pages(a, b);
 
 	return order != 0 ? order : left->at < right->at ? -1 : left->at > right->at;
@@ -205,7 +205,7 @@ find_newest(struct px_pages *pages, enum px_frames frames, struct px_err *err)
 	if (pages->newest == NULL)
 		return px_err_set(err, PX_STORAGE, "no memory for a log of %zu frames", pages->log.count);
 	for (size_t i = 0; i < pages->log.count; i++) {
-		const struct px_log_frame *frame = &pages->log.frames[i];
+		const struct px_wal_frame *frame = &pages->log.frames[i];
 
 		pages->has_doubtful = pages->has_doubtful || frame->is_doubtful;
 		if (frame->at != 0 && frame->page <= pages->count && (frames == PX_FRAMES_ALL || !frame->is_doubtful))
@@ -319,7 +319,7 @@ open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct
 	*pages = (struct px_pages){ .file = *file, .size = size };
 	if (log != NULL) {
 		pages->log_bytes = *log;
-		if (px_log_read(&pages->log, log, size, err) == -1)
+		if (px_wal_read(&pages->log, log, size, err) == -1)
 			return -1;
 		for (size_t i = 0; i < pages->log.count; i++)
 			if (pages->log.frames[i].page > count && pages->log.frames[i].page <= NEW_PAGE_MAX)
@@ -382,7 +382,7 @@ px_pages_open(struct px_pages *pages, const struct px_bytes *file, const struct 
 void
 px_pages_close(struct px_pages *pages)
 {
-	px_log_clear(&pages->log);
+	px_wal_clear(&pages->log);
 	free(pages->newest);
 	free(pages->extents);
 	free(pages->marks);

@@ -26,16 +26,16 @@ struct px_bytes {
 	int64_t len;
 };
 
-/* ---- spool_log.c: the write-ahead log (format, 4). */
+/* ---- spool_wal.c: the write-ahead log (format, 4). */
 
-struct px_log_frame {
+struct px_wal_frame {
 	uint32_t page;
 	int64_t at;		/* of the page, in the log; 0: this frame is damaged */
 	bool is_doubtful;	/* it may be damaged: what was before it counts, too */
 };
 
-struct px_log {
-	struct px_log_frame *frames;	/* owned; in their order, the last commit's at the end */
+struct px_wal {
+	struct px_wal_frame *frames;	/* owned; in their order, the last commit's at the end */
 	size_t count;
 	bool is_damaged;		/* SQLite would stop before the last commit, without a word */
 };
@@ -43,25 +43,25 @@ struct px_log {
 /*
  * Reads a log of pages of ${page_size} bytes. A frame is whole when its checksum follows from the one that stands in the
  * frame before, so that one behind a damaged frame is whole, too; where nothing is left of the frame before, that can't be
- * told: it is doubtful. What is behind the last commit never happened. -1 only for want of memory. px_log_clear frees; an
+ * told: it is doubtful. What is behind the last commit never happened. -1 only for want of memory. px_wal_clear frees; an
  * empty one is fine.
  */
-int px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err) PX_MUST_CHECK;
-void px_log_clear(struct px_log *log);
+int px_wal_read(struct px_wal *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err) PX_MUST_CHECK;
+void px_wal_clear(struct px_wal *log);
 
 /*
  * Whether a log whose frames before the one at ${at} are whole is so to its end: this one is, too, or is left over from
- * before the log began anew, and behind it is nothing but such. False where that takes px_log_read to tell. ${frame} is room
+ * before the log began anew, and behind it is nothing but such. False where that takes px_wal_read to tell. ${frame} is room
  * for one.
  */
-bool px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size);
+bool px_wal_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size);
 
 /*
  * The header of a log that begins anew in its place, out of the one that it had: with other salts, of which ${salt} is
  * one, so that what is behind it is left over. False when that one is not whole.
  */
-#define PX_LOG_HEADER 32
-bool px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt);
+#define PX_WAL_HEADER 32
+bool px_wal_begin_anew(uint8_t header[PX_WAL_HEADER], uint32_t salt);
 
 /* ---- spool_row.c: the cells of a page and what they hold (format, 1.6 and 2.1). */
 
@@ -136,10 +136,10 @@ struct px_extent {
 struct px_pages {
 	struct px_bytes file;
 	struct px_bytes log_bytes;
-	struct px_log log;
+	struct px_wal log;
 	size_t size;			/* of a page */
 	uint32_t count;			/* the last page that holds anything, the log's included */
-	struct px_log_frame *newest;	/* owned; by page: the newest version of each that is in the log */
+	struct px_wal_frame *newest;	/* owned; by page: the newest version of each that is in the log */
 	size_t newest_count;
 	bool has_doubtful;		/* the log has frames that are */
 	struct px_extent *extents;	/* owned; in their order */

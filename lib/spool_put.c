@@ -56,7 +56,7 @@ put(struct px_spool *spool, void *arg, struct px_err *err)
 	entry->log_is_full = !px_room_is_too_large(spool, (int64_t)entry->item->body.len) &&
 	    !px_room_log_has_room(spool, (int64_t)entry->item->body.len);
 	if (entry->log_is_full)
-		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its journal is full", spool->name);
+		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its write-ahead log is full", spool->name);
 
 	if (px_room_load(spool, &counters, err) == -1 || insert_with_room(spool, entry, &counters, err) == -1)
 		return -1;

@@ -168,7 +168,7 @@ set_aside(struct renewal *renewal, const struct px_now *now, struct px_err *err)
 }
 
 /*
- * The journal of the old one must be gone when the new one takes its place, else it would be applied to that. Where it is
+ * The log of the old one must be gone when the new one takes its place, else it would be applied to that. Where it is
  * not empty it has its second name by now, by which find_log finds it when all ends here.
  */
 static int
@@ -196,7 +196,7 @@ remove_name(void *arg, int folder, const char *name)
 }
 
 void
-px_spool_clear(const char *path, char *journal, size_t size)
+px_spool_sweep(const char *path, char *journal, size_t size)
 {
 	char real[PATH_MAX];
 	char name[2][PATH_MAX];

@@ -290,8 +290,8 @@ px_room_prepare(struct px_spool *spool, int64_t bytes, struct px_err *err)
 	px_room_checkpoint(spool, true);
 	if (px_room_log_has_room(spool, bytes))
 		return 0;
-	return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its journal is as long as max_bytes allows, and can't be "
-	    "emptied while another program reads it", spool->name);
+	return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its write-ahead log is as long as max_bytes allows, "
+	    "and can't be emptied while another program reads it", spool->name);
 }
 
 /* Half of what is free at most: items need room too. 0 where the file system does not tell. */

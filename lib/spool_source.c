@@ -222,12 +222,12 @@ look_at_log(struct px_spool *spool, bool deeply, const char *log_path, struct px
 	struct px_pages whole = { .count = 0 };
 	struct px_pages file = { .count = 0 };
 	struct px_identity identities[2];
-	struct px_log log = { .count = 0 };
+	struct px_wal log = { .count = 0 };
 	int rc = -1;
 
 	px_source_open(&source, spool, log_path);
 	if (!deeply) {
-		if (px_log_read(&log, &source.log, SPOOL_PAGE, err) == -1)
+		if (px_wal_read(&log, &source.log, SPOOL_PAGE, err) == -1)
 			goto out;
 		rc = log.is_damaged ? px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is damaged", spool->name) : 0;
 		goto out;
@@ -247,7 +247,7 @@ look_at_log(struct px_spool *spool, bool deeply, const char *log_path, struct px
 	else
 		rc = 0;
 out:
-	px_log_clear(&log);
+	px_wal_clear(&log);
 	px_pages_close(&whole);
 	px_pages_close(&file);
 	px_source_close(&source);
@@ -337,7 +337,7 @@ was_read_whole(struct px_spool *spool)
 	const struct px_bytes log = { .read = read_unkept, .arg = &source };
 	uint8_t frame[SPOOL_FRAME];
 
-	return read_to > 0 && source.log_fd != -1 && px_log_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;
+	return read_to > 0 && source.log_fd != -1 && px_wal_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;
 }
 
 int

@@ -158,7 +158,7 @@ static bool
 begin_log_anew(sqlite3_file *file)
 {
 	const sqlite3_io_methods *system = system_methods(file);
-	uint8_t header[PX_LOG_HEADER];
+	uint8_t header[PX_WAL_HEADER];
 	sqlite3_int64 size = 0;
 	uint32_t salt;
 
@@ -166,7 +166,7 @@ begin_log_anew(sqlite3_file *file)
 	    system->xRead(file, header, sizeof(header), 0) != SQLITE_OK)
 		return false;
 	sqlite3_randomness(sizeof(salt), &salt);
-	return px_log_begin_anew(header, salt) && system->xWrite(file, header, sizeof(header), 0) == SQLITE_OK &&
+	return px_wal_begin_anew(header, salt) && system->xWrite(file, header, sizeof(header), 0) == SQLITE_OK &&
 	    system->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) == SQLITE_OK;
 }
 
@@ -211,7 +211,7 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int
 		file->pMethods = NULL;
 		return SQLITE_CANTOPEN;
 	}
-	if (is_log && name != NULL && stat(name, &status) == 0 && status.st_size > PX_LOG_HEADER)
+	if (is_log && name != NULL && stat(name, &status) == 0 && status.st_size > PX_WAL_HEADER)
 		flags &= ~SQLITE_OPEN_CREATE;
 	result = system_vfs->xOpen(system_vfs, name, file, flags, given_flags);
 	if (file->pMethods != NULL)

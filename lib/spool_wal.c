@@ -70,16 +70,16 @@ is_zero(const uint8_t *bytes, size_t len)
 }
 
 static int
-add_frame(struct px_log *log, uint32_t page, int64_t at, struct px_err *err)
+add_frame(struct px_wal *log, uint32_t page, int64_t at, struct px_err *err)
 {
 	if (log->count % FRAMES_STEP == 0) {
-		struct px_log_frame *larger = reallocarray(log->frames, log->count + FRAMES_STEP, sizeof(*larger));
+		struct px_wal_frame *larger = reallocarray(log->frames, log->count + FRAMES_STEP, sizeof(*larger));
 
 		if (larger == NULL)
 			return px_err_set(err, PX_STORAGE, "no memory for a log of %zu frames", log->count);
 		log->frames = larger;
 	}
-	log->frames[log->count++] = (struct px_log_frame){ .page = page, .at = at };
+	log->frames[log->count++] = (struct px_wal_frame){ .page = page, .at = at };
 	return 0;
 }
 
@@ -99,9 +99,9 @@ struct chain {
  * ${doubtful}.
  */
 static bool
-frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, size_t page_size, bool *doubtful)
+frame_is_whole(struct px_wal *log, struct chain *chain, const uint8_t *frame, size_t page_size, bool *doubtful)
 {
-	struct px_log_frame *last = chain->last != SIZE_MAX ? &log->frames[chain->last] : NULL;
+	struct px_wal_frame *last = chain->last != SIZE_MAX ? &log->frames[chain->last] : NULL;
 	struct sums sums = chain->computed;
 	struct sums before = chain->computed;
 
@@ -124,7 +124,7 @@ frame_is_whole(struct px_log *log, struct chain *chain, const uint8_t *frame, si
 	*doubtful = !is_sum(&before, frame + 16);
 	if (*doubtful)
 		return true;
-	*last = (struct px_log_frame){ .page = last->page, .at = chain->last_at };
+	*last = (struct px_wal_frame){ .page = last->page, .at = chain->last_at };
 	return true;
 }
 
@@ -147,20 +147,20 @@ follows(const uint8_t *before, const uint8_t *frame, size_t page_size, bool big_
  * fits as well. Its first salt is smaller (format, 4.1), so where the first frame's is a little larger, that is believed.
  */
 static void
-find_salts(const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], size_t page_size, uint8_t *frame, uint8_t salts[8])
+find_salts(const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], size_t page_size, uint8_t *frame, uint8_t salts[8])
 {
 	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
 	uint8_t before[FRAME_HEADER] = { 0 };
 	bool found = false;
 
-	for (int64_t at = PX_LOG_HEADER; at < GAP_MAX && bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size; at += size) {
-		bool fits = at > PX_LOG_HEADER && !found && follows(before, frame, page_size, OURS_IS_BIG_ENDIAN);
+	for (int64_t at = PX_WAL_HEADER; at < GAP_MAX && bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size; at += size) {
+		bool fits = at > PX_WAL_HEADER && !found && follows(before, frame, page_size, OURS_IS_BIG_ENDIAN);
 
-		if (at > PX_LOG_HEADER && memcmp(header + 16, frame + 8, 8) == 0) {
+		if (at > PX_WAL_HEADER && memcmp(header + 16, frame + 8, 8) == 0) {
 			memcpy(salts, frame + 8, 8);
 			return;
 		}
-		if (at == PX_LOG_HEADER || (fits && px_big_endian(salts, 4) - px_big_endian(frame + 8, 4) - 1 >= RESTARTS_MAX))
+		if (at == PX_WAL_HEADER || (fits && px_big_endian(salts, 4) - px_big_endian(frame + 8, 4) - 1 >= RESTARTS_MAX))
 			memcpy(salts, frame + 8, 8);
 		found = found || fits;
 		memcpy(before, frame, sizeof(before));
@@ -169,7 +169,7 @@ find_salts(const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], si
 
 /* The frames behind ${header}, in which salts and the first checksum are. */
 static int
-read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t header[PX_LOG_HEADER], bool whole, size_t page_size,
+read_frames(struct px_wal *log, const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], bool whole, size_t page_size,
     uint8_t *frame, struct px_err *err)
 {
 	struct chain chain = { .last = SIZE_MAX, .is_lost = !whole };
@@ -183,7 +183,7 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 		find_salts(bytes, header, page_size, frame, chain.salts);
 	memcpy(chain.stored, header + 24, sizeof(chain.stored));
 	chain.computed.big_endian = whole ? words_are_big_endian(header) : OURS_IS_BIG_ENDIAN;
-	for (int64_t at = PX_LOG_HEADER; at < LEN_MAX && bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
+	for (int64_t at = PX_WAL_HEADER; at < LEN_MAX && bytes->read(bytes->arg, at, frame, size) == size; at += (int64_t)size) {
 		uint32_t page = px_big_endian(frame, 4);
 		bool is_doubtful;
 		bool is_whole;
@@ -215,17 +215,17 @@ read_frames(struct px_log *log, const struct px_bytes *bytes, const uint8_t head
 }
 
 int
-px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err)
+px_wal_read(struct px_wal *log, const struct px_bytes *bytes, size_t page_size, struct px_err *err)
 {
-	uint8_t header[PX_LOG_HEADER];
+	uint8_t header[PX_WAL_HEADER];
 	uint8_t *frame;
 	bool whole;
 	int rc;
 
-	*log = (struct px_log){ .count = 0 };
+	*log = (struct px_wal){ .count = 0 };
 	/* One that is shorter or zero was just begun when the power failed. */
-	if (bytes->len < (int64_t)(PX_LOG_HEADER + FRAME_HEADER + page_size) ||
-	    bytes->read(bytes->arg, 0, header, PX_LOG_HEADER) != PX_LOG_HEADER || is_zero(header, PX_LOG_HEADER))
+	if (bytes->len < (int64_t)(PX_WAL_HEADER + FRAME_HEADER + page_size) ||
+	    bytes->read(bytes->arg, 0, header, PX_WAL_HEADER) != PX_WAL_HEADER || is_zero(header, PX_WAL_HEADER))
 		return 0;
 	frame = malloc(FRAME_HEADER + page_size);
 	if (frame == NULL)
@@ -235,7 +235,7 @@ px_log_read(struct px_log *log, const struct px_bytes *bytes, size_t page_size, 
 	rc = read_frames(log, bytes, header, whole, page_size, frame, err);
 	free(frame);
 	if (rc == -1)
-		px_log_clear(log);
+		px_wal_clear(log);
 	return rc;
 }
 
@@ -247,7 +247,7 @@ put_word(uint8_t *bytes, uint32_t value)
 }
 
 bool
-px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt)
+px_wal_begin_anew(uint8_t header[PX_WAL_HEADER], uint32_t salt)
 {
 	struct sums sums = { 0, 0, words_are_big_endian(header) };
 
@@ -263,12 +263,12 @@ px_log_begin_anew(uint8_t header[PX_LOG_HEADER], uint32_t salt)
 }
 
 bool
-px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size)
+px_wal_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t page_size)
 {
 	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
-	const int64_t last = at == PX_LOG_HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
+	const int64_t last = at == PX_WAL_HEADER ? 8 : at - size;	/* where the checksum before it is in, as in a frame's header */
 	const int64_t end = at + GAP_MAX;
-	uint8_t header[PX_LOG_HEADER];
+	uint8_t header[PX_WAL_HEADER];
 	uint8_t before[FRAME_HEADER];
 	struct sums sums;
 
@@ -289,8 +289,8 @@ px_log_ends_at(const struct px_bytes *bytes, int64_t at, uint8_t *frame, size_t 
 }
 
 void
-px_log_clear(struct px_log *log)
+px_wal_clear(struct px_wal *log)
 {
 	free(log->frames);
-	*log = (struct px_log){ .count = 0 };
+	*log = (struct px_wal){ .count = 0 };
 }

@@ -14,7 +14,7 @@ def side(device, suffix):
 
 
 def checkpoint(device):
-    """Everything into the file itself, as when its journal has been emptied."""
+    """Everything into the file itself, as when its log has been emptied."""
     with contextlib.closing(sqlite3.connect(device.spool)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -35,7 +35,7 @@ def junk_index(device, _):
 
 
 def stale_log(device, _):
-    """The journal of an older state lies beside a newer file."""
+    """The log of an older state lies beside a newer file."""
     side(device, "-wal").write_bytes(device.stale)
 
 
@@ -58,7 +58,7 @@ def log_of_junk(device, _):
 
 
 def damaged_log(device, _):
-    """A byte in the middle of a journal: SQLite would end there without a word."""
+    """A byte in the middle of a log: SQLite would end there without a word."""
     frames = side(device, "-wal").stat().st_size // (PAGE + 24)
     assert frames > 8
     overwrite(side(device, "-wal"), b"\xff\xff", 32 + (PAGE + 24) * (frames // 2) + 1500)
@@ -97,7 +97,7 @@ def journal_of_another_spool(device, make_device):
     journal(device, other.spool)
 
 
-# name: (how it is broken, whether a new spool takes its place, whether the journal is emptied before)
+# name: (how it is broken, whether a new spool takes its place, whether the log is emptied before)
 READABLE = {
     "header": (header, True, True),
     "first page": (page(1), True, True),
@@ -182,7 +182,7 @@ def test_a_twin_in_overflow_is_known_in_a_new_spool(device, upstream):
     assert device.stats()["recorded"] == 2
 
 
-def test_a_journal_without_a_spool_is_put_away_for_good_first(device):
+def test_a_log_without_a_spool_is_put_away_for_good_first(device):
     """A power cut may keep a later change of a folder and lose an earlier one, unless the folder is synced in between."""
     if STRACE is None or run([STRACE, "-o", "/dev/null", "true"], device.environment()).status != 0:
         pytest.skip("strace can trace nothing here")

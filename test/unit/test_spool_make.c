@@ -137,7 +137,7 @@ test_create(void **state)
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 07777, 0600);
 	assert_int_equal(status.st_nlink, 1);
-	assert_int_equal(count_files(""), 2);		/* with its journal */
+	assert_int_equal(count_files(""), 2);		/* with its log */
 	OK(px_spool_create(path, &second, &err));	/* another one was faster */
 	assert_int_equal(count_files(""), 2);
 	OK(px_spool_open(&spool, path, PX_SPOOL_LOOK, 100, &err));
@@ -171,9 +171,9 @@ test_create_nowhere(void **state)
 	assert_int_equal(count_files(""), 0);
 }
 
-/* A journal that a removed spool left must not be applied to the new one. */
+/* A log that a removed spool left must not be applied to the new one. */
 static void
-test_orphan_journal(void **state)
+test_orphan_log(void **state)
 {
 	struct px_spool *spool = NULL;
 	struct px_spool_facts facts;
@@ -601,9 +601,9 @@ test_renew_twice(void **state)
 	}
 }
 
-/* What is still in the journal alone is carried, too, and overflow files stay taken that did come with their items. */
+/* What is still in the log alone is carried, too, and overflow files stay taken that did come with their items. */
 static void
-test_renew_with_journal(void **state)
+test_renew_with_log(void **state)
 {
 	struct px_spool *spool = NULL;
 	struct px_item item;
@@ -760,13 +760,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_create_nowhere, make_spool_folder, remove_spool_folder),
-		cmocka_unit_test_setup_teardown(test_orphan_journal, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_orphan_log, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_hostile_files, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_trigger, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_malformed_rows, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_twice, make_spool_folder, remove_spool_folder),
-		cmocka_unit_test_setup_teardown(test_renew_with_journal, make_spool_folder, remove_spool_folder),
+		cmocka_unit_test_setup_teardown(test_renew_with_log, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_twins, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_renew_under_a_recorder, make_spool_folder, remove_spool_folder),
 		cmocka_unit_test_setup_teardown(test_stale_files, make_spool_folder, remove_spool_folder),

@@ -447,20 +447,20 @@ test_log(void **state)
 {
 	static struct image image;
 	const struct px_bytes bytes = { .read = read_image, .arg = &image, .len = sizeof(image.bytes) };
-	struct px_log log;
+	struct px_wal log;
 
 	(void)state;
 	memset(&image, 0, sizeof(image));
 	image.len = sizeof(image.bytes);
-	assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+	assert_int_equal(px_wal_read(&log, &bytes, SIZE, &err), 0);
 	assert_int_equal(log.count, 0);
 	assert_false(log.is_damaged);		/* zeros: the power failed */
 	memset(image.bytes, 0x5a, sizeof(image.bytes));
-	assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+	assert_int_equal(px_wal_read(&log, &bytes, SIZE, &err), 0);
 	assert_true(log.is_damaged);
-	px_log_clear(&log);
+	px_wal_clear(&log);
 	image.len = 100;
-	assert_int_equal(px_log_read(&log, &(struct px_bytes){ .read = read_image, .arg = &image, .len = 100 }, SIZE, &err), 0);
+	assert_int_equal(px_wal_read(&log, &(struct px_bytes){ .read = read_image, .arg = &image, .len = 100 }, SIZE, &err), 0);
 	assert_int_equal(log.count, 0);
 	assert_false(log.is_damaged);
 }
@@ -553,7 +553,7 @@ begin_anew(struct logged *logged)
 {
 	uint8_t *header = logged->image.bytes;
 
-	assert_true(px_log_begin_anew(header, 7));
+	assert_true(px_wal_begin_anew(header, 7));
 	logged->sums[0] = px_big_endian(header + 24, 4);
 	logged->sums[1] = px_big_endian(header + 28, 4);
 	put_frames(logged, 2);
@@ -562,7 +562,7 @@ begin_anew(struct logged *logged)
 static void
 begin_anew_and_stop(struct logged *logged)
 {
-	assert_true(px_log_begin_anew(logged->image.bytes, 7));
+	assert_true(px_wal_begin_anew(logged->image.bytes, 7));
 }
 
 static void
@@ -619,21 +619,21 @@ test_log_ends(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(log_ends) / sizeof(log_ends[0]); i++) {
-		struct px_log log;
+		struct px_wal log;
 
 		memset(&logged, 0, sizeof(logged));
 		logged.image.len = 32 + 5 * FRAME;
 		begin_log(&logged, 1);
 		put_frames(&logged, 5);
 		log_ends[i].change(&logged);
-		if (px_log_ends_at(&bytes, (int64_t)(32 + log_ends[i].stopped * FRAME), frame, SIZE) != log_ends[i].ends)
+		if (px_wal_ends_at(&bytes, (int64_t)(32 + log_ends[i].stopped * FRAME), frame, SIZE) != log_ends[i].ends)
 			fail_msg("%s: %d", log_ends[i].row, !log_ends[i].ends);
 		if (!log_ends[i].ends)
 			continue;
 		/* What is taken for whole without a full reading is so by one. */
-		assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+		assert_int_equal(px_wal_read(&log, &bytes, SIZE, &err), 0);
 		assert_false(log.is_damaged);
-		px_log_clear(&log);
+		px_wal_clear(&log);
 	}
 }
 
@@ -641,18 +641,18 @@ static void
 test_log_begins_anew(void **state)
 {
 	static struct logged logged;
-	uint8_t before[PX_LOG_HEADER];
+	uint8_t before[PX_WAL_HEADER];
 
 	(void)state;
 	begin_log(&logged, 1);
-	for (size_t i = 0; i < PX_LOG_HEADER; i++) {
+	for (size_t i = 0; i < PX_WAL_HEADER; i++) {
 		memcpy(before, logged.image.bytes, sizeof(before));
 		before[i] ^= 4;
-		assert_false(px_log_begin_anew(before, 7));
+		assert_false(px_wal_begin_anew(before, 7));
 	}
 	memcpy(before, logged.image.bytes, sizeof(before));
 	for (int times = 0; times < 3; times++) {		/* the next header is as whole as this one */
-		assert_true(px_log_begin_anew(logged.image.bytes, 7));
+		assert_true(px_wal_begin_anew(logged.image.bytes, 7));
 		assert_memory_not_equal(logged.image.bytes + 16, before + 16, 4);
 	}
 	assert_int_equal(px_big_endian(logged.image.bytes + 12, 4), 3);
@@ -737,7 +737,7 @@ test_log_reads(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(log_reads) / sizeof(log_reads[0]); i++) {
-		struct px_log log;
+		struct px_wal log;
 		unsigned whole = 0;
 		unsigned doubtful = 0;
 
@@ -746,14 +746,14 @@ test_log_reads(void **state)
 		begin_log(&logged, 1);
 		put_frames(&logged, 5);
 		log_reads[i].change(&logged);
-		assert_int_equal(px_log_read(&log, &bytes, SIZE, &err), 0);
+		assert_int_equal(px_wal_read(&log, &bytes, SIZE, &err), 0);
 		for (size_t at = 0; at < log.count; at++) {
 			whole |= (unsigned)(log.frames[at].at != 0) << log.frames[at].page;
 			doubtful |= (unsigned)log.frames[at].is_doubtful << log.frames[at].page;
 		}
 		if (whole != log_reads[i].whole || doubtful != log_reads[i].doubtful || log.is_damaged != log_reads[i].is_damaged)
 			fail_msg("%s: %#x, %#x, %d", log_reads[i].row, whole, doubtful, log.is_damaged);
-		px_log_clear(&log);
+		px_wal_clear(&log);
 	}
 }
 
