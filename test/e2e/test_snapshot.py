@@ -75,7 +75,7 @@ def test_the_customers_sample(device, upstream):
     assert snapshot["monit"] == {"reachable": True}
     assert snapshot["summary"] == {"total": 1, "ok": 1, "failed": 0, "unmonitored": 0, "initializing": 0, "waiting": 0}
     assert snapshot["services"] == [{
-        "type": "system", "name": "fakhri-VirtualBox", "state": "ok", "status": "OK",
+        "type": "system", "name": "monitored-machine", "state": "ok", "status": "OK",
         "values": {
             "monitoring_status": "Monitored", "monitoring_mode": "active", "on_reboot": "start",
             "load_average": [0.15, 0.12, 0.09],
