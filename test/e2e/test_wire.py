@@ -58,7 +58,7 @@ def test_every_property_is_described():
 
 
 def test_every_object_says_what_else_may_be_in_it():
-    """Keys that the contract fixes are all that there are; where they are free, their form and their values are told."""
+    """Keys that px-status(7) names are all that there are; where they are free, their form and their values are told."""
     def is_closed(schema):
         more = schema.get("additionalProperties")
         return more is False or (isinstance(more, dict) and "propertyNames" in schema)

@@ -43,7 +43,7 @@ take_all(struct px_event *event, const char *const *env, const char *const *oper
 		assert_int_equal(px_event_take_operand(event, operands[i], &err), 0);
 }
 
-/* The fixture tells what each text means; where it tells two things, the contract of the document says which counts. */
+/* The fixture tells what each text means; where it tells two things, px-status(7) says which counts. */
 static void
 every_event_text_of_monit_has_its_meaning(void **state)
 {
@@ -200,7 +200,7 @@ static const struct {
 };
 
 static void
-documents_are_as_the_contract_shows_them(void **state)
+documents_are_as_the_page_shows_them(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(documents); i++) {
@@ -732,7 +732,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_event_text_of_monit_has_its_meaning),
 		cmocka_unit_test(other_event_texts_have_the_state_of_their_last_words),
-		cmocka_unit_test(documents_are_as_the_contract_shows_them),
+		cmocka_unit_test(documents_are_as_the_page_shows_them),
 		cmocka_unit_test(monit_event_in_the_environment_tells_monit),
 		cmocka_unit_test(a_later_message_replaces_and_an_empty_one_removes),
 		cmocka_unit_test(mistakes_of_others_are_shown_clean_and_counted),
