@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The Debian package: built as `make deb` builds it, and on a machine of its own through its whole life; see machine.py."""
+import datetime
 import fcntl
 import os
 import re
@@ -42,6 +43,14 @@ def package(tmp_path_factory):
     assert said.startswith("0\n"), said
     [found] = folder.glob("px-status_*.deb")
     return found, said
+
+
+def test_all_changelogs_end_with_this_version():
+    """The newest first, and of one day."""
+    ours = re.search(r"^## \[(\d\S*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    debian = (ROOT / "share/packaging/debian/changelog").read_text()
+    day = datetime.datetime.strptime(re.search(r"^ -- .*  (.*)$", debian, re.MULTILINE)[1], "%a, %d %b %Y %H:%M:%S %z").date()
+    assert ours[1] == version() and debian.startswith("px-status (%s) " % version()) and ours[2] == str(day)
 
 
 def test_it_is_built_and_lintian_finds_nothing(package):
