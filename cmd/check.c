@@ -101,9 +101,10 @@ warn_of_file(const char *file, const struct stat *owner)
 	char advice[PX_ERR_MAX];
 
 	name_user(owner->st_uid, name);
-	(void)snprintf(advice, sizeof(advice), "where a unit runs it as %s: chgrp %s FILE && chmod g+r FILE, and let it through the "
-	    "folders on the way", name, group != NULL ? group->gr_name : "GROUP");
-	report_warning("files", advice, "%s, who owns the spool's folder, cannot read '%s': only a flush that root starts can", name, file);
+	(void)snprintf(advice, sizeof(advice), "where a unit runs it as %s: chgrp %s FILE && chmod g+r FILE, and let it "
+	    "through the folders on the way", name, group != NULL ? group->gr_name : "GROUP");
+	report_warning("files", advice, "%s, who owns the spool's folder, cannot read '%s': only a flush that root starts "
+	    "can", name, file);
 }
 
 /* Root reads everything. The units start the flush as who owns the spool's folder. How many files that user can't read. */
@@ -141,9 +142,10 @@ check_files(struct checking *checking)
 	struct px_err err;
 
 	checking->has_link = true;
-	if (link_open(&checking->link, &checking->config, &checking->device, posts, checking->config.snapshot.enabled, &err) == -1) {
-		report_failed(&checking->report, "files", &err, "px-status.conf(5) tells how each file has to be; a secret is root's or that "
-		    "of who starts this, and closed to others: chmod o= FILE");
+	if (link_open(&checking->link, &checking->config, &checking->device, posts, checking->config.snapshot.enabled,
+	    &err) == -1) {
+		report_failed(&checking->report, "files", &err, "px-status.conf(5) tells how each file has to be; a secret "
+		    "is root's or that of who starts this, and closed to others: chmod o= FILE");
 		checking->has_link = false;
 		link_close(&checking->link);
 		return;
@@ -165,8 +167,9 @@ warn_of_folder(const char *folder, const struct stat *found)
 	}
 	if (statvfs(folder, &room) == 0 &&
 	    (room.f_bavail < LITTLE_ROOM / room.f_frsize || (room.f_files > 0 && room.f_favail == 0))) {
-		report_warning("spool folder", "make room there; what is spooled is delivered all the same", "the file system of %s is full, with %ju "
-		    "KiB and %ju inodes left: an event that finds no room is in syslog only", folder,
+		report_warning("spool folder", "make room there; what is spooled is delivered all the same",
+		    "the file system of %s is full, with %ju KiB and %ju inodes left: an event that finds no room is in "
+		    "syslog only", folder,
 		    (uintmax_t)room.f_bavail * room.f_frsize / 1024, (uintmax_t)room.f_favail);
 		warned++;
 	}
@@ -180,7 +183,8 @@ advice_for_folder(int error)
 		return "make it: install -d -m 700 -o px-status -g px-status FOLDER";
 	if (error == EROFS)
 		return "see why its file system is read-only, most often after errors of the disk, and mount it for writing";
-	return "start this as root, which takes the identity of the folder's owner, or give it to the user who runs px-status-flush";
+	return "start this as root, which takes the identity of the folder's owner, or give it to the user who runs "
+	    "px-status-flush";
 }
 
 static void
@@ -200,14 +204,16 @@ check_folder(struct checking *checking)
 	if (stat(folder, &st) == -1 || access(folder, R_OK | W_OK | X_OK) == -1) {
 		int error = errno;
 
-		(void)px_err_set_errno(&err, PX_STORAGE, error, "cannot write in the folder '%s' as uid %ju", folder, (uintmax_t)geteuid());
+		(void)px_err_set_errno(&err, PX_STORAGE, error, "cannot write in the folder '%s' as uid %ju", folder,
+		    (uintmax_t)geteuid());
 		report_failed(&checking->report, "spool folder", &err, advice_for_folder(error));
 		return;
 	}
 	if (warn_of_folder(folder, &st) > 0)
 		return;
 	if (st.st_uid == 0)
-		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status, as whom the units run",
+		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status, as "
+		    "whom the units run",
 		    folder);
 	else
 		report_ok("spool folder", "%s, used as uid %ju", folder, (uintmax_t)geteuid());
@@ -247,7 +253,8 @@ check_overflow(const struct checking *checking)
 	if (count == 0)
 		report_ok("overflow", "empty");
 	else
-		report_ok("overflow", "%" PRId64 " %s in %s; the next flush takes %s in", count, px_text_plural(count, "event waits", "events wait"),
+		report_ok("overflow", "%" PRId64 " %s in %s; the next flush takes %s in", count,
+		    px_text_plural(count, "event waits", "events wait"),
 		    folder, px_text_plural(count, "it", "them"));
 }
 
@@ -267,7 +274,8 @@ report_monit(const struct checking *checking, const struct px_monit_status *stat
 	}
 	name_user(geteuid(), name);
 	report_warning("monit", "where a unit runs it, let Monit open a socket: " PX_PREFIX "/share/px-status/monitrc.d/httpd",
-	    "%s, by command; %s, who owns the spool's folder, cannot read '%s': only a flush that root starts can ask so", answer, name,
+	    "%s, by command; %s, who owns the spool's folder, cannot read '%s': only a flush that root starts can ask so",
+	    answer, name,
 	    checking->control_file);
 }
 
@@ -284,8 +292,8 @@ check_monit(struct checking *checking)
 	}
 	if (link_ask_monit(&checking->link, &text, &err) == -1 ||
 	    px_monit_parse(&status, px_buf_text(&text), text.len, &err) == -1)
-		report_failed(&checking->report, "monit", &err, "is Monit running, with 'set httpd' in its control file? See [snapshot] in "
-		    "px-status.conf(5)");
+		report_failed(&checking->report, "monit", &err, "is Monit running, with 'set httpd' in its control file? See "
+		    "[snapshot] in px-status.conf(5)");
 	else
 		report_monit(checking, &status);
 	px_monit_clear(&status);

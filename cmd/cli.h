@@ -88,7 +88,7 @@ int cli_become_spool_owner_to_look(const char *spool_path, struct px_err *err) P
 int cli_birth(const struct px_config *config, struct px_spool_birth *birth, struct px_err *err) PX_MUST_CHECK;
 
 /* What to do about a spool that is damaged. */
-#define CLI_CORRUPT_ADVICE "the next flush sets the spool aside and saves what can be read; where it does not come upon the damage, an " \
-	"empty file with the spool's name and '-damaged' behind it makes it do so"
+#define CLI_CORRUPT_ADVICE "the next flush sets the spool aside and saves what can be read; where it does not come " \
+	"upon the damage, an empty file with the spool's name and '-damaged' behind it makes it do so"
 
 #endif

@@ -223,7 +223,8 @@ control_check(struct report *report, const char *command)
 	for (size_t i = 0; i < control.file_count; i++)
 		look_at(&control, control.files[i].path);
 	if (control.unread > 0)
-		report_ok(FILES, "%zu of %zu may not be read, '%s' first of all: run --check as root to have them looked at", control.unread,
+		report_ok(FILES, "%zu of %zu may not be read, '%s' first of all: run --check as root to have them looked at",
+		    control.unread,
 		    control.file_count, path);
 	else if (control.failed == 0)
 		report_ok(FILES, "'%s' and the %zu that it includes: nobody else can write them", path, control.file_count - 1);

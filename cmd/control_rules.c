@@ -92,10 +92,12 @@ control_check_interface(struct control *control, const struct px_monitrc_fact *f
 	}
 	(void)px_err_set(&err, PX_CONFIG, "%s:%zu: there is no network interface '%.*s'", control->file, fact->line,
 	    (int)(fact->text.len < CONTROL_NAME_SHOWN ? fact->text.len : CONTROL_NAME_SHOWN), fact->text.ptr);
-	control_fail(control, RULES, &err, "name the one that 'ip route show default' has behind dev; Monit reports this one as down");
+	control_fail(control, RULES, &err, "name the one that 'ip route show default' has behind dev; Monit reports this one "
+	    "as down");
 }
 
-static const char conflict_advice[] = "Monit does not start with two of one name: leave one, the copy that you changed, or the link";
+static const char conflict_advice[] = "Monit does not start with two of one name: leave one, the copy that you changed, or "
+    "the link";
 
 static void
 report_namesakes(void *arg, const struct service *first, const struct service *second)

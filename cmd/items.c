@@ -257,7 +257,8 @@ say_dropped(void *arg, const struct px_spool_item *found)
 {
 	struct request *request = arg;
 
-	px_buf_printf(&request->line, "dropped %s %s, seq %" PRId64, px_kind_name(found->item.kind), found->item.id, found->item.seq);
+	px_buf_printf(&request->line, "dropped %s %s, seq %" PRId64, px_kind_name(found->item.kind), found->item.id,
+	    found->item.seq);
 	if (found->item.kind == PX_EVENT) {
 		px_buf_add_text(&request->line, ", topic ");
 		px_text_escape(&request->line, found->item.topic.ptr, found->item.topic.len);

@@ -32,7 +32,8 @@ or_null(const char *text)
 
 /* Reads ${path}, when there is one, for the key ${key}. */
 static int
-read_named(struct link *link, const char *key, const char *path, enum px_file_trust trust, struct px_buf *out, struct px_err *err)
+read_named(struct link *link, const char *key, const char *path, enum px_file_trust trust, struct px_buf *out,
+    struct px_err *err)
 {
 	if (path[0] == '\0')
 		return 0;
@@ -73,7 +74,8 @@ read_files(struct link *link, bool posts, bool asks, struct px_err *err)
 	const struct px_config *config = link->config;
 	bool holds_key = config->upstream.client_key[0] == '\0';	/* certificate and key in one file */
 
-	if (asks && read_password(link, "[snapshot] password_file", config->snapshot.password_file, &link->monit_password, err) == -1)
+	if (asks && read_password(link, "[snapshot] password_file", config->snapshot.password_file, &link->monit_password,
+	    err) == -1)
 		return -1;
 	if ((posts || (asks && config->snapshot.source == PX_SOURCE_HTTP)) &&
 	    read_named(link, "[upstream] ca_file", config->upstream.ca_file, PX_FILE_ANY, &link->ca, err) == -1)
@@ -83,7 +85,8 @@ read_files(struct link *link, bool posts, bool asks, struct px_err *err)
 	if (read_named(link, "[upstream] client_cert", config->upstream.client_cert, holds_key ? PX_FILE_SECRET : PX_FILE_ANY,
 	    &link->client_cert, err) == -1 ||
 	    read_named(link, "[upstream] client_key", config->upstream.client_key, PX_FILE_SECRET, &link->client_key, err) == -1 ||
-	    read_password(link, "[upstream] proxy_password_file", config->upstream.proxy_password_file, &link->proxy_password, err) == -1)
+	    read_password(link, "[upstream] proxy_password_file", config->upstream.proxy_password_file,
+	    &link->proxy_password, err) == -1)
 		return -1;
 	if (config->upstream.auth == PX_AUTH_BASIC)
 		return read_password(link, "[upstream] password_file", config->upstream.password_file, &link->password, err);

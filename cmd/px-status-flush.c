@@ -150,7 +150,8 @@ show_progress(void *arg, int64_t settled, int64_t left)
 	per_s = settled * 1000 / elapsed_ms;
 	screen_duration(left_text, per_s > 0 ? left / per_s : 0);
 	/* The cursor goes back to the beginning, so that a message comes in the place of this line, not behind it. */
-	fprintf(stderr, "\r%" PRId64 " of %" PRId64 " sent, %" PRId64 "/s, %s left   \r", settled, settled + left, per_s, left_text);
+	fprintf(stderr, "\r%" PRId64 " of %" PRId64 " sent, %" PRId64 "/s, %s left   \r", settled, settled + left, per_s,
+	    left_text);
 	progress->last_ms = now.boot_ms;
 	progress->shown = true;
 }

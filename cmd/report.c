@@ -12,7 +12,8 @@
 void
 report_line(const char *verdict, const char *what, const char *text)
 {
-	enum screen_style style = strcmp(verdict, "ok") == 0 ? SCREEN_GOOD : strcmp(verdict, "failed") == 0 ? SCREEN_BAD : SCREEN_PLAIN;
+	enum screen_style style = strcmp(verdict, "ok") == 0 ? SCREEN_GOOD : strcmp(verdict, "failed") == 0 ? SCREEN_BAD :
+	    SCREEN_PLAIN;
 
 	/* Not wrapped: some of it is there to be copied. */
 	printf("%s%-7s%s %-14s ", screen_style(style), verdict, screen_style_end(style), what);

@@ -240,7 +240,8 @@ is_set(const struct reading *reading, const char *section, const char *name)
 	size_t i = px_config_find_key(section, name);
 	char out[32];
 
-	return px_config_print(reading->config, &px_config_keys[i], out, sizeof(out))[0] != '\0' || (reading->given[i] && !reading->taken[i]);
+	return px_config_print(reading->config, &px_config_keys[i], out, sizeof(out))[0] != '\0' ||
+	    (reading->given[i] && !reading->taken[i]);
 }
 
 static int

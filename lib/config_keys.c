@@ -67,7 +67,8 @@ const struct config_key px_config_keys[] = {
 	{ "schedule", "splay", TYPE_DURATION, AT(schedule.splay_ms), "30s", 0, 30 * DAY, NULL },
 };
 
-_Static_assert(sizeof(px_config_keys) / sizeof(px_config_keys[0]) <= PX_CONFIG_KEYS_MAX, "px_config.line_of has no room for every key");
+_Static_assert(sizeof(px_config_keys) / sizeof(px_config_keys[0]) <= PX_CONFIG_KEYS_MAX,
+    "px_config.line_of has no room for every key");
 const size_t px_config_key_count = sizeof(px_config_keys) / sizeof(px_config_keys[0]);
 
 /* A number with the largest of its units that leaves it whole. */
@@ -136,7 +137,8 @@ px_config_find_key(const char *section, const char *name)
 {
 	size_t i = 0;
 
-	while (i < px_config_key_count && (strcmp(px_config_keys[i].section, section) != 0 || strcmp(px_config_keys[i].name, name) != 0))
+	while (i < px_config_key_count &&
+	    (strcmp(px_config_keys[i].section, section) != 0 || strcmp(px_config_keys[i].name, name) != 0))
 		i++;
 	return i;
 }
@@ -313,5 +315,6 @@ px_config_each(const struct px_config *config, px_config_each_fn *each, void *ar
 	char out[32];
 
 	for (size_t i = 0; i < px_config_key_count; i++)
-		each(arg, px_config_keys[i].section, px_config_keys[i].name, px_config_print(config, &px_config_keys[i], out, sizeof(out)), config->line_of[i]);
+		each(arg, px_config_keys[i].section, px_config_keys[i].name,
+		    px_config_print(config, &px_config_keys[i], out, sizeof(out)), config->line_of[i]);
 }

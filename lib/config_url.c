@@ -76,7 +76,8 @@ split_url(struct url *url, struct px_slice text, struct px_err *err)
 	url->host.len = len;
 	if (!is_host(url))
 		return px_err_set(err, PX_CONFIG, "not a host name or address");
-	if (authority.len > 0 && (authority.ptr[0] != ':' || px_text_to_int64(px_slice_behind(authority, 1), 1, 65535, &port) == -1))
+	if (authority.len > 0 &&
+	    (authority.ptr[0] != ':' || px_text_to_int64(px_slice_behind(authority, 1), 1, 65535, &port) == -1))
 		return px_err_set(err, PX_CONFIG, "the port is not a number from 1 to 65535");
 	return 0;
 }

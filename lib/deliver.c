@@ -97,7 +97,8 @@ deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_rep
 	px_verdict(reply, out->answer.body, &out->verdict);
 	if (out->verdict.honours_retry_after && reply->retry_after_ms > run->out->retry_after_ms)
 		run->out->retry_after_ms = reply->retry_after_ms;
-	px_log(PX_INFO, "posted %zu %s in %zu bytes: %s", batch->count, px_text_plural((int64_t)batch->count, "item", "items"), batch->len,
+	px_log(PX_INFO, "posted %zu %s in %zu bytes: %s", batch->count,
+	    px_text_plural((int64_t)batch->count, "item", "items"), batch->len,
 	    out->verdict.reason);
 	return 0;
 }
@@ -377,7 +378,8 @@ show_when_full(void *arg, const struct px_spool_item *found)
 }
 
 int
-px_deliver_dry(const struct px_delivery_job *job, void (*each)(void *arg, struct px_slice body), void *arg, struct px_err *err)
+px_deliver_dry(const struct px_delivery_job *job, void (*each)(void *arg, struct px_slice body), void *arg,
+    struct px_err *err)
 {
 	struct dry_run dry = { .each = each, .arg = arg, .err = err };
 	struct px_spool_history state = { .failed_runs = 0 };

@@ -61,7 +61,8 @@ struct px_delivery {
  * Returns 0, or -1 with what stopped it: PX_LATER, PX_DENIED, PX_CONFIG, PX_STORAGE, PX_BUG. ${out} is filled in every
  * case.
  */
-int px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, struct px_delivery *out, struct px_err *err)
+int px_deliver(const struct px_delivery_job *job, struct px_spool_history *state, struct px_delivery *out,
+    struct px_err *err)
     PX_MUST_CHECK;
 
 /*

@@ -96,7 +96,8 @@ take_refused_item(struct deliver_run *run, const struct deliver_reply *reply, st
 		return 0;
 	run->blames_nothing = true;
 	count_refused(run);
-	return px_err_set(err, PX_LATER, "upstream refuses each of %d items alone and takes none: nothing is blamed, all is kept (%s)",
+	return px_err_set(err, PX_LATER, "upstream refuses each of %d items alone and takes none: nothing is blamed, all is "
+	    "kept (%s)",
 	    DELIVER_REFUSED_MAX, reply->verdict.reason);
 }
 

@@ -56,7 +56,8 @@ int px_flush_note_failure(const struct px_flush_job *job, const struct px_err *w
 int64_t px_flush_splay_ms(const struct px_flush_job *job);
 
 /* Calls ${each} with the bodies that a run would post now. Changes and creates nothing. */
-int px_flush_dry(const struct px_flush_job *job, void (*each)(void *arg, struct px_slice body), void *arg, struct px_err *err)
+int px_flush_dry(const struct px_flush_job *job, void (*each)(void *arg, struct px_slice body), void *arg,
+    struct px_err *err)
     PX_MUST_CHECK;
 
 #endif

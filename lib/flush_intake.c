@@ -175,7 +175,8 @@ take_in_fallback(struct flush_run *run)
 	if (rc == -1 && err.code != PX_ABSENT)
 		px_log(PX_WARNING, "events in the default place wait there: %s", err.text);
 	if (count > 0)
-		px_log(PX_NOTICE, "took in %" PRId64 " %s from the default place '%s'", count, px_text_plural(count, "item", "items"), path);
+		px_log(PX_NOTICE, "took in %" PRId64 " %s from the default place '%s'", count,
+		    px_text_plural(count, "item", "items"), path);
 }
 
 void

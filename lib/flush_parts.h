@@ -17,10 +17,12 @@ struct flush_run {
 };
 
 /* How much is left of a timer of the spool; one of another boot becomes one of this. */
-int flush_timer_left(const struct flush_run *run, enum px_spool_timer which, int64_t *left_ms, struct px_err *err) PX_MUST_CHECK;
+int flush_timer_left(const struct flush_run *run, enum px_spool_timer which, int64_t *left_ms,
+    struct px_err *err) PX_MUST_CHECK;
 
 /* Starts it now; one without length is not set. */
-int flush_start_timer(const struct flush_run *run, enum px_spool_timer which, int64_t length_ms, struct px_err *err) PX_MUST_CHECK;
+int flush_start_timer(const struct flush_run *run, enum px_spool_timer which, int64_t length_ms,
+    struct px_err *err) PX_MUST_CHECK;
 
 /* Puts a new spool into the place of that at ${path}, and logs ${why} and what came of it. Its lock is held. */
 int flush_renew(const struct px_flush_job *job, const char *path, const char *why, struct px_err *err) PX_MUST_CHECK;

@@ -59,7 +59,8 @@ struct http_exchange {
 long http_info(const struct px_http *http, CURLINFO which);
 
 /* What is known of the failure ${code}, for a person. */
-void http_tell_failure(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, char *out, size_t size);
+void http_tell_failure(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, char *out,
+    size_t size);
 
 /* What ${code} and the handle say came back. -1 when the fault is our own. */
 int http_read_reply(const struct px_http *http, CURLcode code, const struct http_exchange *exchange, struct px_reply *reply,

@@ -53,7 +53,8 @@ find_header(const struct px_http *http, const char *name)
 
 	if (http_curl.easy_header(http->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
-	if (header->amount > 1 && http_curl.easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	if (header->amount > 1 &&
+	    http_curl.easy_header(http->curl, name, header->amount - 1, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
 	return header->value;
 }

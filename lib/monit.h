@@ -13,7 +13,8 @@
 #include "buf.h"
 #include "text.h"
 
-enum px_service_state { PX_SERVICE_OK, PX_SERVICE_FAILED, PX_SERVICE_UNMONITORED, PX_SERVICE_INITIALIZING, PX_SERVICE_WAITING };
+enum px_service_state { PX_SERVICE_OK, PX_SERVICE_FAILED, PX_SERVICE_UNMONITORED, PX_SERVICE_INITIALIZING,
+    PX_SERVICE_WAITING };
 #define PX_SERVICE_STATES 5
 
 /* Of the shortest services ("File ''") and the shortest lines ("  a") a byte costs most, and arrays grow by half. */

@@ -415,7 +415,8 @@ is_utf8(struct px_slice text)
 }
 
 int
-px_payload_event(struct px_slice document, struct px_item *item, struct px_buf *topic, struct px_buf *body, struct px_err *err)
+px_payload_event(struct px_slice document, struct px_item *item, struct px_buf *topic, struct px_buf *body,
+    struct px_err *err)
 {
 	struct px_slice text = px_slice_trim(document);
 	cJSON *event = NULL;

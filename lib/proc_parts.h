@@ -16,7 +16,8 @@ int64_t px_proc_monotonic_ms(void);
 void px_proc_close(int *fd);
 
 /* px_proc_run, which ends too when the other end of the socket ${watched} is closed; -1: no such socket. */
-int px_proc_run_for(const struct px_command *command, int watched, int64_t timeout_ms, struct px_buf *out, struct px_err *err)
+int px_proc_run_for(const struct px_command *command, int watched, int64_t timeout_ms, struct px_buf *out,
+    struct px_err *err)
     PX_MUST_CHECK;
 
 #endif

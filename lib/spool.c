@@ -29,8 +29,10 @@ check_kind(const char *path, const char *name, struct px_err *err)
 		return px_err_set(err, PX_CORRUPT, "cannot open spool '%s': it is longer than any spool", name);
 	if (S_ISREG(status.st_mode))
 		return 0;
-	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a spool", name,
-	    S_ISDIR(status.st_mode) ? strerror(EISDIR) : S_ISLNK(status.st_mode) ? "it is a symbolic link" : "it is no regular file");
+	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a "
+	    "spool", name,
+	    S_ISDIR(status.st_mode) ? strerror(EISDIR) : S_ISLNK(status.st_mode) ? "it is a symbolic link" :
+	    "it is no regular file");
 }
 
 /* Nor may what SQLite opens beside it. */
@@ -75,8 +77,8 @@ look_into_quarantined(struct px_spool *spool, struct px_err *err)
 	size_t bytes = 0;
 	int rc;
 
-	if (px_db_query(spool, &row, err, "SELECT m.key, i.id, i.time_ms, i.topic, i.body, m.attempts, m.deferred, m.reason FROM mark m "
-	    "LEFT JOIN item i ON i.key = m.key WHERE m.reason IS NOT NULL ORDER BY m.key", "") == -1)
+	if (px_db_query(spool, &row, err, "SELECT m.key, i.id, i.time_ms, i.topic, i.body, m.attempts, m.deferred, m.reason "
+	    "FROM mark m LEFT JOIN item i ON i.key = m.key WHERE m.reason IS NOT NULL ORDER BY m.key", "") == -1)
 		return -1;
 	while ((rc = px_db_step(spool, row, err)) == 1 && bytes < QUARANTINED_BYTES) {
 		if (px_row_read(spool, row, 0, &item, err) == -1) {

@@ -71,8 +71,8 @@ int px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_s
 /*
  * As px_spool_put, for an overflow file called ${name}: in the same transaction the name is noted, so that taking it in
  * again after a crash does nothing. When the row with seq ${perhaps_seq} (0: none) has the same id, the item is there
- * already and only the name is noted; so it is with any row of that id in a spool that replaces another. There the note alone
- * proves nothing: what is not among the rows comes in, perhaps once more.
+ * already and only the name is noted; so it is with any row of that id in a spool that replaces another. There the note
+ * alone proves nothing: what is not among the rows comes in, perhaps once more.
  * px_spool_forget_taken, after the file is gone for good, removes the note.
  */
 int px_spool_take_in(struct px_spool *spool, struct px_item *item, const char *name, int64_t perhaps_seq,
@@ -215,8 +215,8 @@ int px_spool_check_count(struct px_spool *spool, struct px_err *err) PX_MUST_CHE
 int64_t px_spool_bytes(const char *path);
 
 /*
- * Gives room back, empties the write-ahead log and makes the reserve: a file that a flush gives up when the disk is full, since
- * deleting needs room in the log first. For the end of a flush; failing is not an error.
+ * Gives room back, empties the write-ahead log and makes the reserve: a file that a flush gives up when the disk is full,
+ * since deleting needs room in the log first. For the end of a flush; failing is not an error.
  */
 void px_spool_tidy(struct px_spool *spool, const struct px_spool_limits *limits);
 

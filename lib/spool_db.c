@@ -108,7 +108,8 @@ px_db_fail(struct px_spool *spool, int result, const char *verb, struct px_err *
 	 * Nothing of ours is as long as SPOOL_LENGTH_MAX: what says so is not what was written. Nor has a spool more
 	 * pages than SQLite can count, so where it is full the disk is.
 	 */
-	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG || (kind == SQLITE_FULL && !is_full);
+	bool damaged = kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_TOOBIG ||
+	    (kind == SQLITE_FULL && !is_full);
 
 	spool->was_busy = kind == SQLITE_BUSY;
 	spool->no_memory = kind == SQLITE_NOMEM;
@@ -355,7 +356,8 @@ px_db_run(struct px_spool *spool, struct px_err *err, const char *sql, const cha
 }
 
 int
-px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_err *err, const char *sql, const char *types, ...)
+px_db_number(struct px_spool *spool, int64_t missing, int64_t *out, struct px_err *err, const char *sql, const char *types,
+    ...)
 {
 	sqlite3_stmt *statement = NULL;
 	va_list args;
@@ -465,7 +467,8 @@ write_on_full_disk(struct px_spool *spool, px_db_work_fn *work, void *arg, bool 
 }
 
 int
-px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work, void *arg, bool *perhaps, struct px_err *err)
+px_db_write(struct px_spool *spool, bool may_spend_reserve, px_db_work_fn *work, void *arg, bool *perhaps,
+    struct px_err *err)
 {
 	bool unused;
 	int rc;

@@ -232,7 +232,8 @@ int px_row_read(struct px_spool *spool, sqlite3_stmt *statement, int first, stru
     PX_MUST_CHECK;
 
 /* The same of "key, id, body": time and topic are not known then. */
-int px_row_read_bare(struct px_spool *spool, sqlite3_stmt *statement, struct px_spool_item *out, struct px_err *err) PX_MUST_CHECK;
+int px_row_read_bare(struct px_spool *spool, sqlite3_stmt *statement, struct px_spool_item *out,
+    struct px_err *err) PX_MUST_CHECK;
 
 /* Whether topic and body are what an item may have. */
 bool px_row_is_sound(const struct px_item *item);

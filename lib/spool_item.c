@@ -61,7 +61,8 @@ px_row_is_sound(const struct px_item *item)
 
 /* Sets kind, seq and id, and checks what was read. */
 static int
-finish_read(struct px_spool *spool, sqlite3_stmt *row, int64_t key, struct px_slice id, struct px_item *item, struct px_err *err)
+finish_read(struct px_spool *spool, sqlite3_stmt *row, int64_t key, struct px_slice id, struct px_item *item,
+    struct px_err *err)
 {
 	if (sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM)
 		return px_db_fail(spool, SQLITE_NOMEM, "read", err);

@@ -420,8 +420,8 @@ px_spool_facts(struct px_spool *spool, struct px_spool_facts *out, struct px_err
 	memset(out, 0, sizeof(*out));
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
 	if (px_db_query(spool, &row, err, "SELECT " SPOOL_COUNTERS ", id, last_quarantined_id, last_quarantined_reason, "
-	    "last_quarantined_ms, replaces_id, replaces_recorded, replaces_acknowledged FROM counters, spool WHERE counters.one = 1 "
-	    "AND spool.one = 1", "") == -1)
+	    "last_quarantined_ms, replaces_id, replaces_recorded, replaces_acknowledged FROM counters, spool WHERE "
+	    "counters.one = 1 AND spool.one = 1", "") == -1)
 		return -1;
 	rc = px_db_step(spool, row, err);
 	if (rc == 0)
@@ -455,8 +455,8 @@ px_spool_oldest_pending_ms(struct px_spool *spool, int64_t *out, struct px_err *
 {
 	/* Not the first: what waited in overflow is older than its seq says. */
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
-	return px_db_number(spool, 0, out, err, "SELECT min(i.time_ms) FROM item i LEFT JOIN mark m ON m.key = i.key WHERE m.reason "
-	    "IS NULL", "");
+	return px_db_number(spool, 0, out, err, "SELECT min(i.time_ms) FROM item i LEFT JOIN mark m ON m.key = i.key WHERE "
+	    "m.reason IS NULL", "");
 }
 
 int

@@ -153,7 +153,8 @@ take_root(void *arg, const struct px_row *row)
 	int64_t root = px_column_integer(&row->columns[3]);
 
 	for (size_t i = 0; i < PX_TABLE_COUNT; i++)
-		if (name->bytes != NULL && name->len == strlen(px_tables[i].name) && memcmp(name->bytes, px_tables[i].name, name->len) == 0 &&
+		if (name->bytes != NULL && name->len == strlen(px_tables[i].name) &&
+		    memcmp(name->bytes, px_tables[i].name, name->len) == 0 &&
 		    root > 1 && root <= UINT32_MAX)
 			roots->roots[i] = (uint32_t)root;
 }
@@ -311,7 +312,8 @@ page_size_of(const struct px_bytes *file)
 }
 
 static int
-open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, enum px_frames frames, size_t size,
+open_with_size(struct px_pages *pages, const struct px_bytes *file, const struct px_bytes *log, enum px_frames frames,
+    size_t size,
     struct px_err *err)
 {
 	int64_t count = file->len / (int64_t)size;

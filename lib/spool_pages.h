@@ -204,7 +204,8 @@ typedef void px_pages_each_fn(void *arg, const struct px_row *row);
 void px_pages_each(struct px_pages *pages, enum px_table table, int64_t at_least, px_pages_each_fn *each, void *arg);
 
 /* The tree at ${root} alone, of any table. */
-void px_tree_walk(struct px_pages *pages, const struct px_table_facts *table, uint32_t root, px_pages_each_fn *each, void *arg);
+void px_tree_walk(struct px_pages *pages, const struct px_table_facts *table, uint32_t root, px_pages_each_fn *each,
+    void *arg);
 
 /* Whether the log has a damaged version of ${page}, so that an older one stands for it. */
 bool px_pages_is_torn(const struct px_pages *pages, uint32_t page);

@@ -197,7 +197,8 @@ carry_mark(struct salvage *salvage, struct view *view, int64_t old_key, int64_t 
 		return 0;
 	copy_text(reason, sizeof(reason), &row.columns[3]);
 	salvage->counters.quarantined += !px_column_is_null(&row.columns[3]);
-	return px_db_run(salvage->fresh, err, "INSERT INTO mark (key, attempts, deferred, reason) VALUES (?1, ?2, nullif(?3, 0), ?4)",
+	return px_db_run(salvage->fresh, err,
+	    "INSERT INTO mark (key, attempts, deferred, reason) VALUES (?1, ?2, nullif(?3, 0), ?4)",
 	    "iiit", key, px_column_integer(&row.columns[1]), px_column_integer(&row.columns[2]),
 	    px_column_is_null(&row.columns[3]) ? NULL : reason);
 }
@@ -222,7 +223,8 @@ carry_item(struct salvage *salvage, struct view *view, const struct place *place
 	struct px_item item;
 	struct px_row row;
 
-	if (!px_pages_whole_row(&view->pages, PX_TABLE_ITEM, place->page, place->at, &salvage->row, &row) || !make_item(&row, &item))
+	if (!px_pages_whole_row(&view->pages, PX_TABLE_ITEM, place->page, place->at, &salvage->row, &row) ||
+	    !make_item(&row, &item))
 		return 0;
 	if (px_db_run(salvage->fresh, err, "INSERT OR IGNORE INTO seen (id) VALUES (?1)", "b", row.columns[1].bytes,
 	    (int64_t)row.columns[1].len) == -1)
@@ -354,8 +356,8 @@ carry_identity(struct salvage *salvage, struct px_err *err)
 				counters.recorded = items->places[items->count - 1].key & SPOOL_SEQ_MASK;
 		}
 	}
-	return px_db_run(salvage->fresh, err, "UPDATE spool SET replaces_id = ?1, replaces_recorded = ?2, replaces_acknowledged = ?3 "
-	    "WHERE one = 1", "tii", id, counters.recorded, counters.acknowledged);
+	return px_db_run(salvage->fresh, err, "UPDATE spool SET replaces_id = ?1, replaces_recorded = ?2, "
+	    "replaces_acknowledged = ?3 WHERE one = 1", "tii", id, counters.recorded, counters.acknowledged);
 }
 
 int

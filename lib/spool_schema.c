@@ -58,15 +58,17 @@ px_db_make_schema(struct px_spool *spool, const struct px_spool_birth *birth, st
 
 	_Static_assert(SPOOL_VERSION == 1 && SPOOL_APPLICATION_ID == 1886942068, "the numbers below");
 
-	if (px_row_id_bytes(birth->id, id, err) == -1 || run_sql(spool, "PRAGMA application_id=1886942068; PRAGMA user_version=1", err) == -1)
+	if (px_row_id_bytes(birth->id, id, err) == -1 ||
+	    run_sql(spool, "PRAGMA application_id=1886942068; PRAGMA user_version=1", err) == -1)
 		return -1;
 	for (size_t i = 0; i < SCHEMA_COUNT; i++)
 		if (run_sql(spool, schema[i].sql, err) == -1)
 			return -1;
 	if (px_db_run(spool, err, "INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0, ?1)", "b", id, (int64_t)sizeof(id)) == -1)
 		return -1;
-	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash, failed_runs, batch_limit, stuck_seq, stuck_runs, "
-	    "stuck_limit, last_success_ms, last_failure_ms) VALUES (1, ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0)", "tss", birth->id, &birth->device_id, &birth->machine_hash);
+	return px_db_run(spool, err, "INSERT INTO spool (one, id, device_id, machine_hash, failed_runs, batch_limit, "
+	    "stuck_seq, stuck_runs, stuck_limit, last_success_ms, last_failure_ms) VALUES (1, ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0)",
+	    "tss", birth->id, &birth->device_id, &birth->machine_hash);
 }
 
 static bool
@@ -160,8 +162,8 @@ px_db_check_schema(struct px_spool *spool, struct px_err *err)
 	if (px_db_number(spool, 0, &application, err, "PRAGMA application_id", "") == -1)
 		return -1;
 	if (application != SPOOL_APPLICATION_ID && ours != SCHEMA_COUNT && all > 0)
-		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is another program's database; move it away, or name another "
-		    "[spool] path", spool->name);
+		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it is another program's database; move it away, "
+		    "or name another [spool] path", spool->name);
 	if (application == SPOOL_APPLICATION_ID && version > SPOOL_VERSION)
 		return px_err_set(err, PX_STORAGE, "cannot open spool '%s': it was made by a newer px-status (version %d, this one "
 		    "knows %d); install that one, or move the file away", spool->name, (int)version, SPOOL_VERSION);

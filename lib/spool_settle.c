@@ -236,7 +236,8 @@ defer(struct px_spool *spool, void *seq, struct px_err *err)
 	if (key == 0)
 		return 0;
 	return px_db_run(spool, err, "INSERT INTO mark (key, attempts, deferred) SELECT ?1, 0, coalesce(max(deferred), 0) + 1 FROM "
-	    "mark WHERE deferred IS NOT NULL ON CONFLICT (key) DO UPDATE SET deferred = excluded.deferred WHERE reason IS NULL", "i",
+	    "mark WHERE deferred IS NOT NULL ON CONFLICT (key) DO UPDATE SET deferred = excluded.deferred WHERE reason IS "
+	    "NULL", "i",
 	    key);
 }
 

@@ -229,7 +229,8 @@ look_at_log(struct px_spool *spool, bool deeply, const char *log_path, struct px
 	if (!deeply) {
 		if (px_wal_read(&log, &source.log, SPOOL_PAGE, err) == -1)
 			goto out;
-		rc = log.is_damaged ? px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is damaged", spool->name) : 0;
+		rc = log.is_damaged ? px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is damaged",
+		    spool->name) : 0;
 		goto out;
 	}
 	/* What is in the file was in the log before, so the file is read first. */
@@ -242,8 +243,8 @@ look_at_log(struct px_spool *spool, bool deeply, const char *log_path, struct px
 	if (whole.log.is_damaged)
 		(void)px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is damaged", spool->name);
 	else if (!px_source_log_is_of(&identities[0], &identities[1]))
-		(void)px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is of another spool, or of an older state of "
-		    "this one", spool->name);
+		(void)px_err_set(err, PX_CORRUPT, "cannot use spool '%s': its write-ahead log is of another spool, or of an "
+		    "older state of this one", spool->name);
 	else
 		rc = 0;
 out:
@@ -337,7 +338,8 @@ was_read_whole(struct px_spool *spool)
 	const struct px_bytes log = { .read = read_unkept, .arg = &source };
 	uint8_t frame[SPOOL_FRAME];
 
-	return read_to > 0 && source.log_fd != -1 && px_wal_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) && !source.failed;
+	return read_to > 0 && source.log_fd != -1 && px_wal_ends_at(&log, read_to - SPOOL_FRAME, frame, SPOOL_PAGE) &&
+	    !source.failed;
 }
 
 int

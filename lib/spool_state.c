@@ -18,8 +18,9 @@ set_timer(struct px_spool *spool, void *arg, struct px_err *err)
 
 	if (!timer->is_set)
 		return px_db_run(spool, err, "DELETE FROM timer WHERE which = ?1", "i", (int64_t)change->which);
-	return px_db_run(spool, err, "INSERT OR REPLACE INTO timer (which, wall_ms, boot_ms, boot_id, length_ms) VALUES (?1, ?2, ?3, "
-	    "?4, ?5)", "iiiti", (int64_t)change->which, timer->began.wall_ms, timer->began.boot_ms, timer->began.boot_id,
+	return px_db_run(spool, err, "INSERT OR REPLACE INTO timer (which, wall_ms, boot_ms, boot_id, length_ms) VALUES (?1, "
+	    "?2, ?3, ?4, ?5)", "iiiti", (int64_t)change->which, timer->began.wall_ms, timer->began.boot_ms,
+	    timer->began.boot_id,
 	    timer->length_ms);
 }
 
@@ -127,7 +128,8 @@ px_spool_each_run(struct px_spool *spool, px_spool_run_fn *each, void *arg, stru
 	int rc;
 
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
-	if (px_db_query(spool, &row, err, "SELECT time_ms, acknowledged, exit_status, reason FROM run ORDER BY number DESC LIMIT ?1",
+	if (px_db_query(spool, &row, err, "SELECT time_ms, acknowledged, exit_status, reason FROM run ORDER BY number DESC "
+	    "LIMIT ?1",
 	    "i", (int64_t)PX_RUNS_KEPT) == -1)
 		return -1;
 	while ((rc = px_db_step(spool, row, err)) == 1) {
@@ -158,7 +160,8 @@ px_spool_check(struct px_spool *spool, struct px_err *err)
 		return -1;
 	said = rc == 1 ? (const char *)sqlite3_column_text(row, 0) : NULL;
 	rc = said != NULL && strcmp(said, "ok") == 0 ? 0 :
-	    px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: %s", spool->name, said != NULL ? said : "nothing can be told of it");
+	    px_err_set(err, PX_CORRUPT, "spool '%s' is damaged: %s", spool->name, said != NULL ? said :
+	    "nothing can be told of it");
 	px_db_done(row);
 	return rc == -1 ? -1 : px_spool_check_count(spool, err);
 }
@@ -215,7 +218,8 @@ is_same(sqlite3_stmt *row, int column, struct px_slice given, bool *learns)
 }
 
 int
-px_spool_is_of(struct px_spool *spool, struct px_slice device_id, struct px_slice machine_hash, bool *out, struct px_err *err)
+px_spool_is_of(struct px_spool *spool, struct px_slice device_id, struct px_slice machine_hash, bool *out,
+    struct px_err *err)
 {
 	struct owner owner = { device_id, machine_hash };
 	bool learns = false;

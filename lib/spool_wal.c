@@ -147,13 +147,15 @@ follows(const uint8_t *before, const uint8_t *frame, size_t page_size, bool big_
  * fits as well. Its first salt is smaller (format, 4.1), so where the first frame's is a little larger, that is believed.
  */
 static void
-find_salts(const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], size_t page_size, uint8_t *frame, uint8_t salts[8])
+find_salts(const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], size_t page_size, uint8_t *frame,
+    uint8_t salts[8])
 {
 	const int64_t size = (int64_t)(FRAME_HEADER + page_size);
 	uint8_t before[FRAME_HEADER] = { 0 };
 	bool found = false;
 
-	for (int64_t at = PX_WAL_HEADER; at < GAP_MAX && bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size; at += size) {
+	for (int64_t at = PX_WAL_HEADER; at < GAP_MAX && bytes->read(bytes->arg, at, frame, (size_t)size) == (size_t)size;
+	    at += size) {
 		bool fits = at > PX_WAL_HEADER && !found && follows(before, frame, page_size, OURS_IS_BIG_ENDIAN);
 
 		if (at > PX_WAL_HEADER && memcmp(header + 16, frame + 8, 8) == 0) {
@@ -169,7 +171,8 @@ find_salts(const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], si
 
 /* The frames behind ${header}, in which salts and the first checksum are. */
 static int
-read_frames(struct px_wal *log, const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], bool whole, size_t page_size,
+read_frames(struct px_wal *log, const struct px_bytes *bytes, const uint8_t header[PX_WAL_HEADER], bool whole,
+    size_t page_size,
     uint8_t *frame, struct px_err *err)
 {
 	struct chain chain = { .last = SIZE_MAX, .is_lost = !whole };

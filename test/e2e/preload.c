@@ -80,7 +80,8 @@ later_ms(void)
 int
 clock_gettime(clockid_t clock, struct timespec *at)
 {
-	const char *shift = clock == CLOCK_REALTIME ? getenv("PX_TEST_WALL_S") : clock == CLOCK_BOOTTIME ? getenv("PX_TEST_BOOT_S") : NULL;
+	const char *shift = clock == CLOCK_REALTIME ? getenv("PX_TEST_WALL_S") : clock == CLOCK_BOOTTIME ?
+	    getenv("PX_TEST_BOOT_S") : NULL;
 	long rc = syscall(SYS_clock_gettime, clock, at);
 
 	if (rc == 0 && shift != NULL)

@@ -15,7 +15,8 @@ check_fact(void *arg, const struct px_monitrc_fact *fact)
 
 	if (fact->text.ptr < text->ptr || fact->text.ptr + fact->text.len > text->ptr + text->len || fact->line == 0)
 		abort();
-	if (fact->service.len > 0 && (fact->service.ptr < text->ptr || fact->service.ptr + fact->service.len > text->ptr + text->len))
+	if (fact->service.len > 0 &&
+	    (fact->service.ptr < text->ptr || fact->service.ptr + fact->service.len > text->ptr + text->len))
 		abort();
 }
 

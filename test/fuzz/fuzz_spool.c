@@ -163,7 +163,8 @@ write_rows(const uint8_t *bytes, size_t len)
 		sqlite3_stmt *statement = NULL;
 		size_t taken;
 
-		expect(sqlite3_prepare_v2(db, columns[bytes[0] % (sizeof(columns) / sizeof(columns[0]))], -1, &statement, NULL) == SQLITE_OK);
+		expect(sqlite3_prepare_v2(db, columns[bytes[0] % (sizeof(columns) / sizeof(columns[0]))], -1, &statement,
+		    NULL) == SQLITE_OK);
 		taken = bind_value(statement, bytes[1] / ROWS, bytes + 2, len - 2);
 		(void)sqlite3_bind_int64(statement, 2, keys[bytes[1] % ROWS]);
 		(void)sqlite3_step(statement);
@@ -224,7 +225,8 @@ change(struct px_spool *spool)
 	const struct px_settled settled[] = { { 1, PX_SNAPSHOT, NULL }, { 2, PX_EVENT, "no good" }, { 3, PX_EVENT, NULL } };
 	const struct px_spool_run run = { .time_ms = 1, .reason = "" };
 	struct px_spool_history history = { .failed_runs = 0 };
-	struct px_item item = { .kind = PX_EVENT, .id = "01939f1e-0000-7000-8000-00000000000f", .time_ms = 1, .topic = px_slice("cpu"),
+	struct px_item item = { .kind = PX_EVENT, .id = "01939f1e-0000-7000-8000-00000000000f", .time_ms = 1,
+	    .topic = px_slice("cpu"),
 		.body = px_slice("\"time\":\"\"}") };
 	struct px_err err = { PX_OK, "" };
 

@@ -219,7 +219,8 @@ bench_open(struct bench *bench, int count)
 	bench->upstream.now = (struct px_now){ .wall_ms = 1767225600000, .boot_ms = 1000 };
 	bench->upstream.status_of_bad = 400;
 	/* In memory: hundreds of items would else wait for the disk. */
-	(void)snprintf(bench->folder, sizeof(bench->folder), "%s/test_deliver.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	(void)snprintf(bench->folder, sizeof(bench->folder), "%s/test_deliver.XXXXXX", access("/dev/shm", W_OK) == 0 ?
+	    "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(bench->folder));
 	(void)snprintf(bench->path, sizeof(bench->path), "%s/spool.db", bench->folder);
 	assert_int_equal(px_spool_create(bench->path, &birth, &bench->err), 0);
@@ -272,7 +273,8 @@ bench_facts(struct bench *bench)
 	struct px_spool_facts facts;
 
 	assert_int_equal(px_spool_facts(bench->spool, &facts, &bench->err), 0);
-	assert_int_equal(facts.recorded, facts.acknowledged + facts.pending + facts.quarantined + facts.dropped + facts.lost_events +
+	assert_int_equal(facts.recorded,
+	    facts.acknowledged + facts.pending + facts.quarantined + facts.dropped + facts.lost_events +
 	    facts.lost_snapshots);
 	return facts;
 }
@@ -710,7 +712,10 @@ outlives_a_long_outage(void **state)
 	bench_close(&bench);
 }
 
-/* More than 1 MiB: of JSON it is as a network failure and the next batch is half as large; HTML has nothing to do with size. */
+/*
+ * More than 1 MiB: of JSON it is as a network failure and the next batch is half as large; HTML has nothing to do with
+ * size.
+ */
 static void
 halves_for_a_long_answer_of_json(void **state)
 {

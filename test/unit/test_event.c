@@ -509,7 +509,8 @@ large_documents_fit_with_their_longest_values_cut(void **state)
 			fail_msg("row %zu: %zu cuts", i, count_of(px_buf_text(&body), " was cut to "));
 		if ((event.param_count < rows[i].count) != (strstr(px_buf_text(&body), "parameters were left out") != NULL))
 			fail_msg("row %zu: %s", i, px_buf_text(&body) + body.len - 200);
-		if ((strstr(px_buf_text(&body), "threads check succeeded [current threads = 3]") == NULL) != (rows[i].cuts > rows[i].count))
+		if ((strstr(px_buf_text(&body), "threads check succeeded [current threads = 3]") == NULL) !=
+		    (rows[i].cuts > rows[i].count))
 			fail_msg("row %zu: the short description", i);
 		if (strstr(px_buf_text(&body), "\"measurement\":{") == NULL)
 			fail_msg("row %zu: the measurement of what was cut", i);
@@ -649,7 +650,8 @@ writing_again_writes_the_same(void **state)
 
 	(void)state;
 	px_event_init(&event);
-	take_all(&event, (const char *const[]){ "MONIT_EVENT=Size failed", NULL }, (const char *const[]){ "t", "a=1", "a=2", NULL });
+	take_all(&event, (const char *const[]){ "MONIT_EVENT=Size failed", NULL },
+	    (const char *const[]){ "t", "a=1", "a=2", NULL });
 	write_body(&event, &first);
 	write_body(&event, &second);
 	assert_string_equal(px_buf_text(&first), px_buf_text(&second));

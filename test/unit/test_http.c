@@ -556,7 +556,8 @@ keeps_the_connection(void **state)
 	struct px_err err;
 
 	(void)state;
-	server_start(&server, (struct script){ TEXT("HTTP/1.1 503 No\r\nRetry-After: 5\r\nContent-Length: 2\r\n\r\nno"), STAY, false });
+	server_start(&server, (struct script){ TEXT("HTTP/1.1 503 No\r\nRetry-After: 5\r\nContent-Length: 2\r\n\r\nno"),
+	    STAY, false });
 	options = options_for(&server);
 	http = open_client(&options);
 	for (int i = 0; i < 3; i++) {
@@ -779,7 +780,8 @@ gets(void **state)
 		const char *why;
 		enum px_code code;
 	} rows[] = {
-		{ "ok", { TEXT("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nMonit 5.33.0"), CLOSE, false }, 12, "Monit 5.33.0", NULL, PX_OK },
+		{ "ok", { TEXT("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nMonit 5.33.0"), CLOSE, false }, 12,
+		    "Monit 5.33.0", NULL, PX_OK },
 		{ "too much", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit 5.33.0"), CLOSE, false }, 11, NULL, "more than 11 bytes", PX_LATER },
 		{ "short", { TEXT("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nMonit"), CLOSE, false }, 100, NULL, "94 bytes", PX_LATER },
 		{ "401", { TEXT("HTTP/1.0 401 Unauthorized\r\n\r\nno"), CLOSE, false }, 100, NULL, "status 401", PX_DENIED },
@@ -789,7 +791,8 @@ gets(void **state)
 		{ "redirect", { TEXT("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n"), CLOSE, false }, 100, NULL, "status 302", PX_LATER },
 		{ "nothing", { TEXT(""), CLOSE, false }, 100, NULL, "Empty reply", PX_LATER },
 		{ "no HTTP", { TEXT("SSH-2.0-OpenSSH_9.2\r\n"), CLOSE, false }, 100, NULL, "does not answer in HTTP", PX_LATER },
-		{ "half the headers", { TEXT("HTTP/1.0 200 OK\r\nServer: monit"), CLOSE, false }, 100, NULL, "headers break off", PX_LATER },
+		{ "half the headers", { TEXT("HTTP/1.0 200 OK\r\nServer: monit"), CLOSE, false }, 100, NULL,
+		    "headers break off", PX_LATER },
 		{ "endless headers", { TEXT("HTTP/1.0 200 OK\r\n"), REPEAT_HEADER, false }, 100, NULL, "more than 256 KiB", PX_LATER },
 		{ "slow", { TEXT("HTTP/1.0 200 OK\r\n\r\nMonit"), HANG, false }, 100, NULL, "out", PX_LATER },
 	};

@@ -45,7 +45,8 @@ commas_and_colons_are_in_their_places(void **state)
 	px_buf_add_byte(&out, '\n');
 	px_json_open(&out, NULL, '[');
 	px_json_close(&out, ']');
-	assert_string_equal(px_buf_text(&out), "{\"empty\":{},\"list\":[[],1,null,\"[\",\"{\",{\"a\":true,\"b\":false}],\"text\":null,"
+	assert_string_equal(px_buf_text(&out),
+	    "{\"empty\":{},\"list\":[[],1,null,\"[\",\"{\",{\"a\":true,\"b\":false}],\"text\":null,"
 	    "\"a\\u0000b\":0.5,\"raw\":[1,2],\"slice\":\"ab\"}\n[]");
 	px_buf_clear(&out);
 }

@@ -42,7 +42,8 @@ make_folder(void **state)
 	const char *temporary = getenv("TMPDIR");
 
 	(void)state;
-	(void)snprintf(folder, sizeof(folder), "%s/px-log-XXXXXX", temporary != NULL && strlen(temporary) < 40 ? temporary : "/tmp");
+	(void)snprintf(folder, sizeof(folder), "%s/px-log-XXXXXX", temporary != NULL && strlen(temporary) < 40 ? temporary :
+	    "/tmp");
 	return mkdtemp(folder) != NULL ? 0 : -1;
 }
 

@@ -285,14 +285,16 @@ static const struct {
 	    "Pod 'b' ok: OK\nuid=0\nVirtual Machine 'it's' failed: Size failed\nFile 'c' ok: OK\n" },
 	{ "a byte order mark", "\xef\xbb\xbfSystem 'vm'\n" STATUS "OK\n" OUTPUT "\xef\xbb\xbf" "a\n",
 	    "System 'vm' ok: OK\nlast output=\xef\xbb\xbf" "a\n" },
-	{ "names that Monit's command cut at a line-drawing character", "File 'a'\n" STATUS "OK\n  uid                          0\n\n"
+	{ "names that Monit's command cut at a line-drawing character",
+	    "File 'a'\n" STATUS "OK\n  uid                          0\n\n"
 	    "Program 'multi " STATUS "Size failed\n" OUTPUT "tree:\n" INDENT INDENT " vbar\n" INDENT COLLECTED "now\n\n"
 	    "File '" STATUS "OK - stop pending\n  uid                          1\n\nRemote Host 'it's " STATUS_OLD "OK\n"
 	    "  uid                               2\n\nFile 'noise is no status\n  uid                               3\n"
 	    "Pod 'x" STATUS "OK\nFile 'b'\n" STATUS "OK\n",
 	    "File 'a' ok: OK\nuid=0\nProgram 'multi ' failed: Size failed\nlast output=tree:\\x0a" INDENT " vbar\\x0a" COLLECTED "now\n"
 	    "File '' ok: OK - stop pending\nuid=1\nRemote Host 'it's ' ok: OK\nuid=2\nuid=3\nFile 'b' ok: OK\n" },
-	{ "output that looks like a name that was cut", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\nFile 'x" STATUS "OK\n" COLLECTED "now\n",
+	{ "output that looks like a name that was cut",
+	    "Program 'p'\n" STATUS "OK\n" OUTPUT "a\nFile 'x" STATUS "OK\n" COLLECTED "now\n",
 	    "Program 'p' ok: OK\nlast output=a\\x0aFile 'x" STATUS "OK\ndata collected=now\n" },
 	{ "a header among services", "System 'vm'\n" STATUS "OK\n\nMonit 5.33.0 uptime: 3m\n", "System 'vm' ok: OK\n" },
 

@@ -242,7 +242,8 @@ plant_socket(void)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_true(snprintf(address.sun_path, sizeof(address.sun_path), "%s", inside(ID "1.json")) < (int)sizeof(address.sun_path));
+	assert_true(snprintf(address.sun_path, sizeof(address.sun_path), "%s", inside(ID "1.json")) <
+	    (int)sizeof(address.sun_path));
 	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	(void)close(fd);
 }
@@ -260,7 +261,8 @@ static const struct {
 	bool is_taken;
 } planted[] = {
 	{ "folder", plant_folder, false }, { "FIFO", plant_fifo, false }, { "symbolic link", plant_link, false },
-	{ "dangling link", plant_dangling_link, false }, { "hard link", plant_hard_link, false }, { "huge file", plant_huge_file, false },
+	{ "dangling link", plant_dangling_link, false }, { "hard link", plant_hard_link, false },
+	{ "huge file", plant_huge_file, false },
 	{ "socket", plant_socket, false }, { "whole file", plant_whole_file, true },
 };
 
@@ -273,7 +275,8 @@ test_planted(void **state)
 		assert_int_equal(mkdir(folder, 0700), 0);
 		planted[i].plant();
 		OK(px_overflow_each(folder, take, note_removed, &taker, &err));
-		if ((taker.seen[0] != '\0') != planted[i].is_taken || is_there(ID "1.json") || is_there(ID "1.json.bad") == planted[i].is_taken)
+		if ((taker.seen[0] != '\0') != planted[i].is_taken || is_there(ID "1.json") ||
+		    is_there(ID "1.json.bad") == planted[i].is_taken)
 			fail_msg("%s: seen '%s'", planted[i].row, taker.seen);
 		assert_int_equal(tear_down(state), 0);
 		assert_int_equal(set_up(state), 0);
@@ -281,7 +284,8 @@ test_planted(void **state)
 }
 
 /* Names that are no event's are left alone. */
-static const char *const foreign_names[] = { "README", "x.json", ID "1.json.bad", ID "1", ID "1.jsonx", ID "1-.json", ID "1-x.json",
+static const char *const foreign_names[] = { "README", "x.json", ID "1.json.bad", ID "1", ID "1.jsonx", ID "1-.json",
+    ID "1-x.json",
 	ID "1-0.json", ID "1--1.json", ID "1-99999999999999999999.json", "0193AAAA-0000-7000-8000-000000000001.json" };
 
 static void

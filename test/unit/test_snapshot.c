@@ -290,7 +290,8 @@ static const struct {
 	{ "lines of output", "Program 'p'\n" STATUS "OK\n" OUTPUT "a\n", INDENT "a\n", NULL },
 	{ "a line", "Program 'p'\n" STATUS "OK\n  a label                      ", "9", NULL },
 	{ "failures", "Process 'p'\n" STATUS, "a | ", NULL },
-	{ "targets", "Process 'p'\n" STATUS "OK\n", "  port response time           FAILED to type type type type type type\n", NULL },
+	{ "targets", "Process 'p'\n" STATUS "OK\n",
+	    "  port response time           FAILED to type type type type type type\n", NULL },
 	{ "a target", "Process 'p'\n" STATUS "OK\n  port response time           FAILED to ", "typeprotocol", NULL },
 	{ "a target of blanks", "Process 'p'\n" STATUS "OK\n  port response time           FAILED to x", " ", NULL },
 };

@@ -77,7 +77,8 @@ put(enum px_kind kind, unsigned number, struct px_spool_limits limits, bool *kep
 }
 
 static void
-expect_counters(const char *row, int64_t recorded, int64_t acknowledged, int64_t pending, int64_t quarantined, int64_t dropped,
+expect_counters(const char *row, int64_t recorded, int64_t acknowledged, int64_t pending, int64_t quarantined,
+    int64_t dropped,
     int64_t lost_events, int64_t lost_snapshots)
 {
 	struct px_spool_facts facts;
@@ -85,10 +86,12 @@ expect_counters(const char *row, int64_t recorded, int64_t acknowledged, int64_t
 	char wanted[256];
 
 	OK(px_spool_facts(spool, &facts, &err));
-	(void)snprintf(found, sizeof(found), "%s: %" PRId64 " = %" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64,
+	(void)snprintf(found, sizeof(found),
+	    "%s: %" PRId64 " = %" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64,
 	    row, facts.recorded, facts.acknowledged, facts.pending, facts.quarantined, facts.dropped, facts.lost_events,
 	    facts.lost_snapshots);
-	(void)snprintf(wanted, sizeof(wanted), "%s: %" PRId64 " = %" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64,
+	(void)snprintf(wanted, sizeof(wanted),
+	    "%s: %" PRId64 " = %" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64 "+%" PRId64,
 	    row, recorded, acknowledged, pending, quarantined, dropped, lost_events, lost_snapshots);
 	assert_string_equal(found, wanted);
 	assert_int_equal(facts.recorded, facts.acknowledged + facts.pending + facts.quarantined + facts.dropped +
@@ -230,7 +233,10 @@ test_whole_item(void **state)
 	assert_int_equal(err.code, PX_ABSENT);
 }
 
-/* What goes when there is room for ${max_items} and ${kind} comes: snapshots, then events, quarantined first, oldest first. */
+/*
+ * What goes when there is room for ${max_items} and ${kind} comes: snapshots, then events, quarantined first, oldest
+ * first.
+ */
 static const struct {
 	const char *row;
 	const char *there;

@@ -246,7 +246,8 @@ has(const uint8_t *bytes, size_t len, const void *what, size_t what_len)
 static uint32_t
 page_of_frame(const struct bytes *log, size_t at)
 {
-	return (uint32_t)log->data[at] << 24 | (uint32_t)log->data[at + 1] << 16 | (uint32_t)log->data[at + 2] << 8 | log->data[at + 3];
+	return (uint32_t)log->data[at] << 24 | (uint32_t)log->data[at + 1] << 16 | (uint32_t)log->data[at + 2] << 8 |
+	    log->data[at + 3];
 }
 
 /* Whether a later frame than that at ${after} has ${page}. */
@@ -324,7 +325,8 @@ check_item(void *arg, const struct px_spool_item *found)
 	uint64_t hash = hash_of(hash_of(7, found->item.topic), found->item.body);
 
 	if (found->item.seq != ++checked->seq)
-		COMPLAIN("%s %zu: seq %" PRId64 " where %" PRId64 " is next\n", checked->label, checked->at, found->item.seq, checked->seq);
+		COMPLAIN("%s %zu: seq %" PRId64 " where %" PRId64 " is next\n", checked->label, checked->at, found->item.seq,
+		    checked->seq);
 	checked->quarantined += found->quarantined;
 	for (size_t i = 0; i < whole.count; i++) {
 		if (strcmp(whole.items[i].id, found->item.id) != 0)
@@ -332,7 +334,8 @@ check_item(void *arg, const struct px_spool_item *found)
 		if (checked->seen[i])
 			COMPLAIN("%s %zu: %s is there twice\n", checked->label, checked->at, found->item.id);
 		checked->seen[i] = true;
-		if (whole.items[i].kind == found->item.kind && whole.items[i].time_ms == found->item.time_ms && whole.items[i].hash == hash &&
+		if (whole.items[i].kind == found->item.kind && whole.items[i].time_ms == found->item.time_ms &&
+		    whole.items[i].hash == hash &&
 		    ((whole.items[i].quarantined == found->quarantined && whole.items[i].attempts == found->attempts) ||
 		    is_hurt("no such topic", 13)))
 			return true;

@@ -98,7 +98,8 @@ make_item(struct px_item *item, enum px_kind kind, unsigned number, struct px_sl
 static void
 fill(unsigned count, size_t bytes)
 {
-	struct px_settled settled[] = { { 1, PX_EVENT, NULL }, { 2, PX_EVENT, NULL }, { 3, PX_EVENT, NULL }, { 4, PX_EVENT, "bad" } };
+	struct px_settled settled[] = { { 1, PX_EVENT, NULL }, { 2, PX_EVENT, NULL }, { 3, PX_EVENT, NULL },
+	    { 4, PX_EVENT, "bad" } };
 	struct px_spool *spool = NULL;
 	char *body = malloc(bytes);
 	struct px_item item;
@@ -321,7 +322,8 @@ test_hostile_files(void **state)
 		hostile[i].make();
 		err = (struct px_err){ .code = PX_OK };
 		rc = px_spool_open(&spool, path, PX_SPOOL_FLUSH, 100, &err);
-		if ((rc == 0) != (hostile[i].opened == PX_OK) || err.code != hostile[i].opened || strstr(err.text, hostile[i].says) == NULL)
+		if ((rc == 0) != (hostile[i].opened == PX_OK) || err.code != hostile[i].opened ||
+		    strstr(err.text, hostile[i].says) == NULL)
 			fail_msg("%s: %d, code %d, '%s'", hostile[i].row, rc, (int)err.code, err.text);
 		px_spool_close(spool);
 		rc = px_spool_open(&spool, path, PX_SPOOL_RECORD, 100, &err);
@@ -563,7 +565,8 @@ static const struct {
 	{ "nothing: it knows the first", false, false, "11111111-1111-4111-8111-111111111111", 12, 3 },
 	{ "an empty batch: it knows the second", false, true, "22222222-2222-4222-8222-222222222222", 9, 0 },
 	{ "an item: it knows the second", true, true, "22222222-2222-4222-8222-222222222222", 9, 1 },
-	{ "an item, of which the old counters alone tell: it knows the second", true, false, "22222222-2222-4222-8222-222222222222", 9, 1 },
+	{ "an item, of which the old counters alone tell: it knows the second", true, false,
+	    "22222222-2222-4222-8222-222222222222", 9, 1 },
 };
 
 static void

@@ -14,7 +14,8 @@ static const struct {
 	int64_t held;
 } held[] = {
 	{ "new", { 0 }, 0 },
-	{ "some of each", { .recorded = 20, .acknowledged = 5, .quarantined = 2, .dropped = 1, .lost_events = 3, .lost_snapshots = 4 }, 7 },
+	{ "some of each", { .recorded = 20, .acknowledged = 5, .quarantined = 2, .dropped = 1, .lost_events = 3,
+	    .lost_snapshots = 4 }, 7 },
 	{ "all quarantined", { .recorded = 3, .quarantined = 3 }, 3 },
 	{ "all gone", { .recorded = 3, .acknowledged = 1, .lost_events = 2 }, 0 },
 	{ "the greatest", { .recorded = SPOOL_SEQ_MASK - 1, .acknowledged = SPOOL_SEQ_MASK - 1 }, 0 },
