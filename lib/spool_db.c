@@ -56,6 +56,18 @@ px_db_side_path(const char *path, const char *suffix, char *out, struct px_err *
 	return 0;
 }
 
+int
+px_db_data_fd(struct px_spool *spool)
+{
+	if (!spool->has_data_fd) {
+		spool->data_fd = open(spool->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (spool->data_fd == -1)
+			spool->data_fd = open(spool->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		spool->has_data_fd = spool->data_fd != -1;
+	}
+	return spool->data_fd;
+}
+
 /* Whether the name stands for another file by now than the one that is open. */
 static bool
 has_moved(struct px_spool *spool)

@@ -48,7 +48,7 @@ struct px_spool {
 	int64_t log_frames;		/* in the write-ahead log after the last commit of ours */
 	struct spool_bounds bounds;
 	int turn_fd;			/* owned; of the write-ahead log, locked while it is a recorder's turn; -1: none */
-	int data_fd;			/* owned, when ${has_data_fd}; of the file: closed when SQLite has closed its own */
+	int data_fd;			/* owned, when ${has_data_fd}; see px_db_data_fd */
 	bool has_data_fd;
 	bool is_open;
 	bool log_is_whole;		/* the write-ahead log was looked at */
@@ -82,6 +82,13 @@ int px_db_open_file(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 int px_db_connect(struct px_spool *spool, struct px_err *err) PX_MUST_CHECK;
 void px_db_disconnect(struct px_spool *spool);
 int64_t px_db_monotonic_ms(void);
+
+/*
+ * A descriptor of the file beside SQLite's own, which it does not give away; to write too, where that may be had. It is
+ * closed after SQLite's: closing any drops the locks that SQLite has on the file (fcntl(2), "Advisory record locking").
+ * -1: there is none.
+ */
+int px_db_data_fd(struct px_spool *spool);
 
 /*
  * A statement ready to step, prepared once per connection and SQL text (which must be a literal). ${types} tells what
@@ -209,6 +216,12 @@ void px_room_checkpoint(struct px_spool *spool, bool waits);
 
 /* Whether a transaction for ${bytes} keeps the log within its bound. Certain only for who holds the write lock. */
 bool px_room_log_has_room(const struct px_spool *spool, int64_t bytes);
+
+/*
+ * At the end of a transaction that makes the file longer, by ${bytes} at most: sees to it that the log can be emptied after
+ * it, whoever fills the disk until then. -1 with PX_STORAGE where there is no room for that, and for ${left} bytes more.
+ */
+int px_room_hold(struct px_spool *spool, int64_t bytes, int64_t left, struct px_err *err) PX_MUST_CHECK;
 
 /* Whether it is past the length at which it is emptied, and others kept that from being done. */
 bool px_room_log_is_long(const struct px_spool *spool);

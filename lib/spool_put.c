@@ -61,7 +61,9 @@ put(struct px_spool *spool, void *arg, struct px_err *err)
 	if (px_room_load(spool, &counters, err) == -1 || insert_with_room(spool, entry, &counters, err) == -1)
 		return -1;
 	counters.max_bytes = entry->limits->max_bytes;
-	return px_room_store(spool, &counters, err);
+	if (px_room_store(spool, &counters, err) == -1)
+		return -1;
+	return entry->kept ? px_room_hold(spool, (int64_t)entry->item->body.len, 0, err) : 0;
 }
 
 static int

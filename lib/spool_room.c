@@ -20,6 +20,7 @@
 #define ITEM_PAGES 8		/* that an insert may need beside the document's own: leaves, their parents, pointer maps */
 #define SLACK_FRAMES 20		/* that making room may need */
 #define OVERFLOW_PAYLOAD (SPOOL_PAGE - 4)
+#define BLOCK 512		/* of st_blocks */
 #define EVICTIONS_MAX 5000	/* in one transaction, after bounds were lowered: no recorder may take long */
 #define KEPT_FREE_PAGES 32	/* not worth shrinking for */
 #define SHRINK_PAGES 64	/* at a time: all of them are in memory */
@@ -279,6 +280,59 @@ bool
 px_room_log_is_long(const struct px_spool *spool)
 {
 	return file_bytes(spool->path, "-wal") / SPOOL_FRAME > spool->bounds.checkpoint_frames;
+}
+
+/* Whether the file system has that much left, as far as it tells; a quota it may not know. */
+static bool
+has_free(int fd, int64_t bytes)
+{
+	struct statvfs found;
+
+	return fstatvfs(fd, &found) == -1 || found.f_blocks == 0 || (int64_t)(found.f_bavail * found.f_frsize) >= bytes;
+}
+
+/* The file gets its blocks, and stays as long as it is: SQLite would take it for one of more pages. */
+static int
+hold_blocks(struct px_spool *spool, int64_t to, int64_t left, struct px_err *err)
+{
+	int fd = px_db_data_fd(spool);
+	struct stat status;
+	int64_t has;
+
+	if (fd == -1 || fstat(fd, &status) == -1)
+		return 0;
+	has = (int64_t)status.st_blocks * BLOCK > status.st_size ? (int64_t)status.st_blocks * BLOCK : status.st_size;
+	if (to <= has)
+		return 0;
+	if (!has_free(fd, to - has + left))
+		errno = ENOSPC;
+	else if (fallocate(fd, FALLOC_FL_KEEP_SIZE, status.st_size, (off_t)(to - status.st_size)) == 0 ||
+	    (errno != ENOSPC && errno != EDQUOT && errno != EFBIG))
+		return 0;
+	spool->no_space = true;
+	return px_err_set_errno(err, PX_STORAGE, errno, "cannot write spool '%s'", spool->name);
+}
+
+/*
+ * A log whose pages find no room in the file stays as it is, and nothing can be removed any more: that would have to be
+ * written to it. So they have their place before they are in it; for a few there is the reserve, of which removing needs a
+ * part.
+ */
+int
+px_room_hold(struct px_spool *spool, int64_t bytes, int64_t left, struct px_err *err)
+{
+	int64_t more = pages_for(bytes);
+	int64_t reserve = file_bytes(spool->path, SPOOL_RESERVE_SUFFIX);
+	int64_t log = file_bytes(spool->path, "-wal") / SPOOL_FRAME;
+	int64_t pages;
+
+	if ((log + more) * SPOOL_PAGE <= reserve / 2)
+		return 0;
+	if (px_db_number(spool, 0, &pages, err, "PRAGMA page_count", "") == -1)
+		return -1;
+	if (pages * SPOOL_PAGE - file_bytes(spool->path, "") <= reserve / 2)
+		return 0;
+	return hold_blocks(spool, pages * SPOOL_PAGE, more * SPOOL_FRAME + left, err);
 }
 
 int

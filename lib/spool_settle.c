@@ -9,6 +9,7 @@
 /* How much may be settled in one transaction, with the log within its bound. */
 #define ACKNOWLEDGED_PER_FRAME 2	/* of the log at its longest: each takes a fifth of one or less */
 #define REJECTED_MAX 64		/* their reasons make the file longer, too, before room is made */
+#define MARK_BYTES 32		/* that a mark without a reason takes at most */
 
 struct settling {
 	const struct px_settled *settled;
@@ -116,7 +117,7 @@ settle_acknowledged(struct px_spool *spool, void *arg, struct px_err *err)
 	return px_room_store(spool, &counters, err);
 }
 
-/* Their reasons need room of their own. */
+/* Their reasons need room of their own, but not the last there is: of that what leaves needs some. */
 static int
 settle_rejected(struct px_spool *spool, void *arg, struct px_err *err)
 {
@@ -137,7 +138,9 @@ settle_rejected(struct px_spool *spool, void *arg, struct px_err *err)
 	limits.max_bytes = counters.max_bytes;
 	if (counters.max_bytes > 0 && px_room_make(spool, PX_EVENT, &limits, 0, &counters, &fits, err) == -1)
 		return -1;
-	return px_room_store(spool, &counters, err);
+	if (px_room_store(spool, &counters, err) == -1)
+		return -1;
+	return px_room_hold(spool, REJECTED_MAX * PX_REASON_MAX, spool->bounds.reserve_bytes / 4, err);
 }
 
 /* In one transaction; where the disk is so full that there is no room for that, half after half. */
@@ -209,7 +212,7 @@ count_attempts(struct px_spool *spool, void *arg, struct px_err *err)
 		if (px_db_run(spool, err, "INSERT INTO mark (key, attempts) SELECT key, 1 FROM item WHERE key = ?1 ON CONFLICT (key) "
 		    "DO UPDATE SET attempts = attempts + 1", "i", px_row_key(attempts->entries[i].kind, attempts->entries[i].seq)) == -1)
 			return -1;
-	return 0;
+	return px_room_hold(spool, (int64_t)attempts->count * MARK_BYTES, spool->bounds.reserve_bytes / 4, err);
 }
 
 int

@@ -38,20 +38,6 @@ read_file(void *arg, int64_t offset, void *out, size_t len)
 	return 0;
 }
 
-/*
- * Holes are told by a descriptor, and SQLite gives none of its own: this one is closed after SQLite's, for the same
- * reason.
- */
-static bool
-open_data(struct px_spool *spool)
-{
-	if (!spool->has_data_fd) {
-		spool->data_fd = open(spool->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		spool->has_data_fd = spool->data_fd != -1;
-	}
-	return spool->has_data_fd;
-}
-
 /* Where nothing can be told of holes there are none. */
 static bool
 find_data(void *arg, int64_t *from, int64_t *to)
@@ -59,14 +45,16 @@ find_data(void *arg, int64_t *from, int64_t *to)
 	const struct px_source *source = arg;
 	off_t data = *from;
 	off_t hole = -1;
+	int fd;
 
 	if (*from >= source->file.len)
 		return false;
-	if (open_data(source->spool)) {
-		data = lseek(source->spool->data_fd, *from, SEEK_DATA);
+	fd = px_db_data_fd(source->spool);
+	if (fd != -1) {
+		data = lseek(fd, *from, SEEK_DATA);
 		if (data == -1 && errno == ENXIO)
 			return false;
-		hole = data == -1 ? -1 : lseek(source->spool->data_fd, data, SEEK_HOLE);
+		hole = data == -1 ? -1 : lseek(fd, data, SEEK_HOLE);
 	}
 	*from = data == -1 ? *from : data;
 	*to = hole == -1 ? source->file.len : hole;

@@ -53,8 +53,10 @@ class Room(harness.Device):
     def remount(self, options):
         self.run("mount", "-o", "remount,bind," + options, self.mounted).ended(0)
 
-    def fill(self):
-        """Another program's file takes what is left, to the last byte."""
+    def fill(self, left=0):
+        """Another program's file takes what is there, to the last byte but for some that are ${left}."""
+        later = self.spool_folder / "left"
+        later.write_bytes(b"x" * left)
         size = 65536
         with open(self.spool_folder / "filler", "ab", buffering=0) as filler:
             while size > 0:
@@ -63,6 +65,7 @@ class Room(harness.Device):
                         size //= 2
                 except OSError:
                     size //= 2
+        later.unlink()
 
     def unfill(self):
         os.unlink(self.spool_folder / "filler")

@@ -8,10 +8,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from harness import EVENT, FLUSH, STORAGE, UUID_V7, is_sanitized, run
+from harness import EVENT, FLUSH, LATER, STORAGE, UUID_V7, is_sanitized, run
+from interface import Interface, http
 from room import Room
 
 SIZES = ["200k", "300k", "400k", "600k", "1m", "2m"]
@@ -149,6 +152,84 @@ def test_whole_batches_leave_a_full_disk(make_room, upstream, size, message, ite
     device.flush("--now").ended(0)
     assert len(upstream.committed) >= pending and {len(items) for items in upstream.committed.values()} == {1}
     assert (device.stats()["pending"], device.stats()["lost"]["events"]) == (0, 0)
+
+
+def test_nothing_enters_a_log_that_could_not_be_emptied(make_room, upstream):
+    """What finds room in the log and then none in the file would leave no room to remove anything, for good."""
+    device = make_room("mode=755,size=8m")
+    status = "Monit 5.33.0 uptime: 3m\n\n" + "Program 'p'\n  status  OK\n  last output  %s\n\n" % ("x" * 900) * 1000
+    filling = Filling(device)
+    for _ in range(20):
+        assert filling.record(3000) == "spool"
+    device.fill(1300000)
+    with Interface(http("200 OK", status)) as monit:
+        device.configure("http://127.0.0.1:9", snapshot={"enabled": "yes", **monit.settings})
+        result = device.flush("--now").ended(LATER)
+        assert len(monit.asked) == 1
+    device.configure(upstream, snapshot={"enabled": "no"})
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+    assert "cannot write spool '%s': No space left on device" % device.spool in result.err
+
+
+@pytest.mark.parametrize("left", [200000, 300000, 400000])
+def test_overflow_enters_no_log_that_could_not_be_emptied(make_room, upstream, left):
+    """Each file makes room as it goes, and each event takes more than that in log and spool."""
+    device = make_room("mode=755,size=8m")
+    device.configure("http://127.0.0.1:9")
+    filling = Filling(device)
+    for _ in range(20):
+        assert filling.record(3000) == "spool"
+    with device.obstructed():
+        for _ in range(15):
+            assert filling.record(60000) == "overflow"
+    device.fill(left)
+    device.flush("--now").ended(LATER)
+    device.configure(upstream)
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+READER = """import sqlite3, sys
+spool = sqlite3.connect(sys.argv[1], isolation_level=None)
+spool.execute("BEGIN")
+print(spool.execute("SELECT count(*) FROM item").fetchone()[0], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_events_enter_no_log_that_could_not_be_emptied(make_room, upstream):
+    """While another program reads the spool, the log is not emptied and takes all that the disk has."""
+    device = make_room("mode=755,size=3m")
+    device.configure(upstream)
+    filling = Filling(device)
+    filling.record(600)
+    reader = subprocess.Popen([*device.enter, sys.executable, "-c", READER, device.mounted / "spool.db"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert reader.stdout.readline() == b"1\n"
+    while filling.record(20000) == "spool":
+        pass
+    device.fill()
+    reader.communicate()
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
+def test_rejections_leave_room_for_removal(make_room, upstream):
+    """Reasons take room that there is not; what leaves next needs some, too."""
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream, spool={"max_bytes": 1 << 20})
+    device.run("xargs", "-n", "1", EVENT, "-c", device.config, "cpu", monit={}, timeout=120, stdin=device.file(
+        "numbers", "\n".join("n=%d" % number for number in range(400))).open()).ended(0)
+    device.fill()
+    upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "r" * 900} for name in request.ids]}})
+    assert "cannot write spool '%s'" % device.spool in device.flush("--now").ended(STORAGE).err
+    stats = device.stats()
+    assert stats["quarantined"] > 50 and stats["pending"] > 50
+    upstream.script()
+    device.flush("--now").ended(0)
+    assert len(upstream.committed) == stats["pending"] and {len(items) for items in upstream.committed.values()} == {1}
+    assert device.stats()["pending"] == 0
 
 
 def test_a_disk_that_others_fill(make_room, upstream):
