@@ -72,7 +72,8 @@ int px_spool_put(struct px_spool *spool, struct px_item *item, const struct px_s
  * As px_spool_put, for an overflow file called ${name}: in the same transaction the name is noted, so that taking it in
  * again after a crash does nothing. When the row with seq ${perhaps_seq} (0: none) has the same id, the item is there
  * already and only the name is noted; so it is with any row of that id in a spool that replaces another. There the note
- * alone proves nothing: what is not among the rows comes in, perhaps once more.
+ * alone proves nothing: what is not among the rows comes in, perhaps once more. On a full disk the reserve may go for it
+ * where nothing else is pending.
  * px_spool_forget_taken, after the file is gone for good, removes the note.
  */
 int px_spool_take_in(struct px_spool *spool, struct px_item *item, const char *name, int64_t perhaps_seq,

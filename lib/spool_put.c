@@ -10,6 +10,7 @@ struct entry {
 	int64_t perhaps_seq;
 	bool kept;
 	bool log_is_full;		/* others have filled it since it was looked at */
+	bool is_first;			/* nothing else is pending */
 };
 
 /*
@@ -58,7 +59,10 @@ put(struct px_spool *spool, void *arg, struct px_err *err)
 	if (entry->log_is_full)
 		return px_err_set(err, PX_STORAGE, "cannot write spool '%s': its write-ahead log is full", spool->name);
 
-	if (px_room_load(spool, &counters, err) == -1 || insert_with_room(spool, entry, &counters, err) == -1)
+	if (px_room_load(spool, &counters, err) == -1)
+		return -1;
+	entry->is_first = px_room_held(&counters) == counters.quarantined;
+	if (insert_with_room(spool, entry, &counters, err) == -1)
 		return -1;
 	counters.max_bytes = entry->limits->max_bytes;
 	if (px_room_store(spool, &counters, err) == -1)
@@ -78,6 +82,9 @@ try_put_entry(struct px_spool *spool, struct entry *entry, px_db_work_fn *work, 
 		return -1;
 	/* The reserve is for delivery and what follows it: a new item has to do without. */
 	if (px_db_write(spool, false, work, entry, &perhaps, err) == 0)
+		return 0;
+	/* Where nothing else is to be delivered, nothing will make room for what waits in overflow. */
+	if (spool->no_space && entry->name != NULL && entry->is_first && px_db_write(spool, true, work, entry, &perhaps, err) == 0)
 		return 0;
 	if (!perhaps)
 		entry->item->seq = 0;

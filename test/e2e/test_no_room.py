@@ -232,6 +232,21 @@ def test_rejections_leave_room_for_removal(make_room, upstream):
     assert device.stats()["pending"] == 0
 
 
+def test_overflow_that_is_all_there_is(make_room, upstream):
+    """There is room for its files and no more, and nothing in the spool whose delivery would make some."""
+    device = make_room("mode=755,size=2m")
+    device.configure(upstream)
+    filling = Filling(device)
+    filling.record(600)
+    device.flush("--now").ended(0)
+    with device.obstructed():
+        for size in (3000, 60000, 600):
+            assert filling.record(size) == "overflow"
+    device.fill()
+    device.flush("--now").ended(0)
+    filling.arrived(upstream)
+
+
 def test_a_disk_that_others_fill(make_room, upstream):
     """The last byte is gone before the flush begins, and stays gone."""
     device = make_room("mode=755,size=2m")
