@@ -92,6 +92,16 @@ px_db_note_damage(struct px_spool *spool)
 		(void)close(fd);
 }
 
+/* Why a file beside the spool could not be made. Where the folder may be written no inode is left. */
+static int
+why_not_made(const struct px_spool *spool)
+{
+	char folder[PATH_MAX];
+
+	(void)snprintf(folder, sizeof(folder), "%.*s/", (int)(strrchr(spool->path, '/') - spool->path), spool->path);
+	return access(folder, W_OK) == -1 ? errno : ENOSPC;
+}
+
 /*
  * What the system said; 0 where it is not at fault. On a read-only file system SQLite goes on to what it can't do for that
  * reason, and tells of this.
@@ -106,7 +116,7 @@ system_error(const struct px_spool *spool, int kind)
 		error_number = errno;
 	/* The log's index could not be made, which SQLite tells by what it tried last. */
 	if (kind == SQLITE_CANTOPEN && error_number == ENOENT && access(spool->path, F_OK) == 0)
-		error_number = EACCES;
+		error_number = why_not_made(spool);
 	return error_number;
 }
 

@@ -4,6 +4,7 @@ No room: a full disk, a quota, a read-only mount, a limit on the size of files. 
 whatever was accepted arrives once there is an upstream, full disk or not.
 """
 import collections
+import contextlib
 import json
 import os
 import re
@@ -245,6 +246,27 @@ def test_overflow_that_is_all_there_is(make_room, upstream):
     device.fill()
     device.flush("--now").ended(0)
     filling.arrived(upstream)
+
+
+@pytest.mark.parametrize("command", ["flush", "drop"])
+def test_no_inode_left(make_room, upstream, command):
+    """Not even one for the index of the log, which recorders do not need and have not left."""
+    device = make_room("mode=755,size=2m,nr_inodes=40")
+    device.configure(upstream)
+    filling = Filling(device)
+    filling.record(600)
+    filling.record(600)
+    (device.spool_folder / "spool.db-lock").touch(0o600)
+    (device.spool_folder / "spool.db-shm").unlink()
+    with contextlib.suppress(OSError):
+        for number in range(40):
+            (device.spool_folder / str(number)).touch()
+    if command == "flush":
+        device.flush("--now").ended(0)
+        filling.arrived(upstream)
+    else:
+        device.status("drop", "2").ended(0)
+        assert device.stats()["dropped"] == 1
 
 
 def test_a_disk_that_others_fill(make_room, upstream):
