@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define CURRENT "current "		/* before the words of a recovery */
 #define WHOLE_MAX 9007199254740992.0	/* 2^53: up to here a double holds every whole number */
 
 /* What stands behind a number, and what one of it is in the unit that we write. */
@@ -353,7 +354,7 @@ set_name(struct px_measurement *out, const char *before, const char *words)
 	size_t before_len = strlen(before);
 	size_t words_len = strlen(words);
 
-	/* Both are of the tables above, which a test keeps within the room. */
+	/* Those of the tables above a test keeps within the room. */
 	if (before_len + words_len >= sizeof(out->name))
 		words_len = 0;
 	memcpy(out->name, before, before_len);
@@ -371,10 +372,52 @@ match_quantity(struct px_slice text, const struct quantity *quantity, struct px_
 		}
 	for (size_t i = 0; i < COUNT_OF(recovery_forms); i++)
 		if (matches(text, recovery_forms[i], quantity, out)) {
-			set_name(out, "current ", quantity_words(quantity, 'C'));
+			set_name(out, CURRENT, quantity_words(quantity, 'C'));
 			return true;
 		}
 	return false;
+}
+
+static bool
+is_word_byte(char byte)
+{
+	return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+	    (byte != '\0' && strchr(" ()/_", byte) != NULL);
+}
+
+/* The words before the number of a failure or before "check succeeded" of a recovery, whatever they say; "" for none. */
+static void
+first_words(struct px_slice text, char out[PX_MEASURE_NAME_MAX])
+{
+	static const char *const behind[] = { " of ", " check succeeded [", " test succeeded [", " succeeded [" };
+	size_t len = 0;
+	bool ended = false;
+
+	for (; len < text.len && len < PX_MEASURE_NAME_MAX - sizeof(CURRENT) && is_word_byte(text.ptr[len]); len++) {
+		struct px_slice rest = px_slice_behind(text, len);
+
+		if (rest.ptr[0] == ' ' && rest.len > 1)
+			ended = rest.ptr[1] >= '0' && rest.ptr[1] <= '9';
+		for (size_t i = 0; !ended && i < COUNT_OF(behind); i++)
+			ended = px_slice_begins_with(rest, behind[i]);
+		if (ended)
+			break;
+	}
+	if (!ended)
+		len = 0;
+	memcpy(out, text.ptr, len);
+	out[len] = '\0';
+}
+
+/* What the table does not have is believed where the whole sentence is Monit's and names the same words twice. */
+static bool
+match_unknown(struct px_slice text, struct px_measurement *out)
+{
+	char words[PX_MEASURE_NAME_MAX];
+	const struct quantity quantity = { .name = words };
+
+	first_words(text, words);
+	return words[0] != '\0' && match_quantity(text, &quantity, out);
 }
 
 /* Monit 5.2.5 begins its recoveries with the service's name, "'vm' ", which then held no quote. */
@@ -403,5 +446,5 @@ px_measure(struct px_slice description, struct px_measurement *out)
 			set_name(out, "", singles[i].name);
 			return true;
 		}
-	return false;
+	return match_unknown(text, out);
 }

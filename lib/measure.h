@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The measurement in a description that Monit wrote ("cpu usage of 99.7% matches resource limit [cpu usage > 80.0%]"):
- * by a table of the forms in Monit's validate.c and its kin, 5.2.5 to 6.1. Pure. A form that is not in the table has no
- * measurement; nothing is guessed.
+ * by a table of the forms in Monit's validate.c and its kin, 5.2.5 to 6.1. Pure. What is measured may be new where the form
+ * is Monit's and names it twice; a form that is not in the table has no measurement, and nothing is guessed.
  */
 #ifndef PX_MEASURE_H
 #define PX_MEASURE_H

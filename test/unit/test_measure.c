@@ -161,6 +161,15 @@ static const struct {
 	{ "'vm' cpu usage check succeeded [current cpu usage=1.0%]", "current cpu usage", 1, "%", NULL, 0 },
 	{ "uptime test succeeded [current uptime=100 seconds]", "current uptime", 100000, "ms", NULL, 0 },
 	{ "size check succeeded [current size=6.0 B]", "current size", 6, "B", NULL, 0 },
+
+	/* What no version has yet, in sentences that all have */
+	{ "disk usage of 99.7% matches resource limit [disk usage > 80.0%]", "disk usage", 99.7, "%", ">", 80 },
+	{ "latency (5min) 1.5 ms matches limit [latency (5min) >= 1 s]", "latency (5min)", 1.5, "ms", ">=", 1000 },
+	{ "receive rate 1.2 MB/s matches limit [receive rate != 1 MB/s in last 5 minute]", "receive rate", 1258291, "B/s", "!=",
+	    1048576 },
+	{ "sockets of 7 matches resource limit [sockets = 7]", "sockets", 7, "", "=", 7 },
+	{ "disk usage check succeeded [current disk usage = 79.0%]", "current disk usage", 79, "%", NULL, 0 },
+	{ "sockets succeeded [current sockets = 3]", "current sockets", 3, "", NULL, 0 },
 };
 
 /* What has no measurement, or must not be believed to have one. */
@@ -203,7 +212,13 @@ static const char *const without[] = {
 	"cpu usage of % matches resource limit [cpu usage > 80.0%]",
 	"cpu usage of 99.7parsecs matches resource limit [cpu usage > 80.0%]",
 	"cpu usage of 1234567890123456% matches resource limit [cpu usage > 80.0%]",
-	"disk usage of 99.7% matches resource limit [disk usage > 80.0%]",
+	"disk usage of 99.7% matches resource limit [disc usage > 80.0%]",
+	"disk usage of 99.7% matches resource limit [disk usage > 80 kB]",
+	"disk usage of 99.7% matches resource limit [disk usage > 80.0%] and more",
+	"disk\nusage of 99.7% matches resource limit [disk\nusage > 80.0%]",
+	"x -- disk usage of 99.7% matches resource limit [x -- disk usage > 80.0%]",
+	"disk usage check succeeded [current disc usage = 79.0%]",
+	" of 7 matches resource limit [ > 6]",
 	"size test failed for /srv/lab/a -- current size is 214 B and more",
 	"size test failed for /srv/lab/a -- current size is ",
 	"size for ",
