@@ -17,6 +17,7 @@
 
 static int post(void *arg, struct px_slice body, bool is_gzip, struct px_reply *reply, struct px_err *err);
 static int renew_token(void *arg, struct px_err *err);
+static void hide(void *arg, char *text);
 
 static int64_t
 at_most(int64_t timeout_ms, int64_t limit_ms)
@@ -149,7 +150,8 @@ link_open(struct link *link, const struct px_config *config, const struct px_dev
 		.password = PX_BUF(SECRET_MAX),
 		.proxy_password = PX_BUF(SECRET_MAX),
 		.monit_password = PX_BUF(SECRET_MAX),
-		.upstream = { .post = post, .arg = link,
+		.sent_token = PX_BUF(SECRET_MAX),
+		.upstream = { .post = post, .arg = link, .hide = hide,
 		    .compresses = config->upstream.compression == PX_COMPRESSION_GZIP },
 	};
 	if (read_files(link, posts, asks, err) == -1 || parse_commands(link, posts, asks, err) == -1)
@@ -175,6 +177,7 @@ link_close(struct link *link)
 	px_buf_wipe(&link->password);
 	px_buf_wipe(&link->proxy_password);
 	px_buf_wipe(&link->monit_password);
+	px_buf_wipe(&link->sent_token);
 	for (size_t i = 0; i < LINK_COMMANDS; i++)
 		px_command_clear(&link->commands[i]);
 }
@@ -207,7 +210,12 @@ set_token(struct link *link, struct px_err *err)
 	px_sys_now(&now);
 	if (px_payload_token((struct px_slice){ px_buf_text(&printed), printed.len }, now.wall_ms / PX_MS_PER_S, &token, err) == -1)
 		goto out;
-	rc = px_http_set_token(link->http, px_buf_text(&token), err);
+	if (px_http_set_token(link->http, px_buf_text(&token), err) == -1)
+		goto out;
+	px_buf_wipe(&link->sent_token);
+	link->sent_token = token;
+	token = PX_BUF(SECRET_MAX);
+	rc = 0;
 out:
 	px_buf_wipe(&printed);
 	px_buf_wipe(&token);
@@ -264,6 +272,16 @@ renew_token(void *arg, struct px_err *err)
 
 	link->upstream.renew_token = NULL;
 	return set_token(link, err);
+}
+
+static void
+hide(void *arg, char *text)
+{
+	const struct link *link = arg;
+	const struct px_buf *const secrets[] = { &link->sent_token, &link->password, &link->proxy_password };
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		px_text_hide(text, (struct px_slice){ px_buf_text(secrets[i]), secrets[i]->len });
 }
 
 static int

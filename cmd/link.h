@@ -41,6 +41,7 @@ struct link {
 	struct px_http *http;				/* NULL until the first post */
 	struct px_upstream upstream;
 	bool has_token;					/* in this run */
+	struct px_buf sent_token;			/* the one in force */
 };
 
 /*

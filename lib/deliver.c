@@ -78,6 +78,17 @@ fill_batch(struct deliver_run *run, struct px_err *err)
 	return filling.rc;
 }
 
+/* The ids stay: an item that upstream names has to be known again. */
+static void
+hide_secrets(const struct px_upstream *upstream, struct px_answer *answer)
+{
+	if (upstream->hide == NULL)
+		return;
+	upstream->hide(upstream->arg, answer->problem);
+	for (size_t i = 0; i < answer->rejected_count; i++)
+		upstream->hide(upstream->arg, answer->rejected[i].reason);
+}
+
 int
 deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_reply *out, struct px_err *err)
 {
@@ -94,6 +105,7 @@ deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_rep
 		return -1;
 	if (px_payload_answer(reply, &out->answer, err) == -1)
 		return -1;
+	hide_secrets(upstream, &out->answer);
 	px_verdict(reply, out->answer.body, &out->verdict);
 	if (out->verdict.honours_retry_after && reply->retry_after_ms > run->out->retry_after_ms)
 		run->out->retry_after_ms = reply->retry_after_ms;

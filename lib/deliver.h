@@ -28,6 +28,8 @@ struct px_upstream {
 	int (*renew_token)(void *arg, struct px_err *err);
 	void *arg;
 	bool compresses;		/* bodies, unless it turns out that they are not taken so */
+	/* Overwrites what upstream's ${text} has of our secrets, which it may have said back. NULL: there are none. */
+	void (*hide)(void *arg, char *text);
 };
 
 struct px_delivery_job {

@@ -158,6 +158,20 @@ px_text_escape(struct px_buf *out, const char *bytes, size_t len)
 	}
 }
 
+void
+px_text_hide(char *text, struct px_slice secret)
+{
+	size_t len = strlen(text);
+	char *at = text;
+
+	if (secret.len == 0)
+		return;
+	while ((at = memmem(at, len - (size_t)(at - text), secret.ptr, secret.len)) != NULL) {
+		memset(at, '*', secret.len);
+		at += secret.len;
+	}
+}
+
 size_t
 px_text_cut(const char *text, size_t len, size_t max)
 {

@@ -54,6 +54,9 @@ void px_text_clean(struct px_buf *out, const char *bytes, size_t len);
  */
 void px_text_escape(struct px_buf *out, const char *bytes, size_t len);
 
+/* Overwrites ${secret} with '*' wherever it stands in ${text}. */
+void px_text_hide(char *text, struct px_slice secret);
+
 /* Length of the longest start of the valid UTF-8 ${text} that has at most ${max} bytes and ends with a whole character. */
 size_t px_text_cut(const char *text, size_t len, size_t max);
 

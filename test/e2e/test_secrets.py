@@ -95,6 +95,26 @@ def test_a_secret_after_its_use(enrolled, upstream, kind, status):
     assert CANARY.encode() not in kept(enrolled)
 
 
+@pytest.mark.parametrize("kind", KINDS[:-1], ids=lambda kind: kind.__name__)
+def test_a_secret_in_a_reason(enrolled, upstream, kind):
+    """What upstream says of an item is kept and told, but for what it should not have said."""
+    enrolled.configure(upstream, **kind(enrolled, upstream))
+    first, _ = enrolled.record(2)
+    upstream.script({"body": {"rejected": [{"id": first, "reason": "not with %s, %s" % (CANARY, CANARY)}]}})
+    results = [enrolled.flush("--now", "-v").ended(0)]
+    enrolled.status("drop", first).ended(0)
+    enrolled.record(1)
+    upstream.script(lambda request: {"status": 422, "body": '{"title": "not with %s"}' % CANARY,
+                                     "headers": {"Content-Type": "application/problem+json"}} if request.ids else {"status": 204})
+    results += [enrolled.flush("--now", "-v").ended(0), enrolled.flush("-n").ended(0)]
+    results += [enrolled.status(*args) for args in (["stats"], ["list"], ["health"], ["export"])]
+    for result in results:
+        assert CANARY not in result.out + result.err, result
+    assert CANARY.encode() not in kept(enrolled)
+    hidden = "not with " + "*" * len(CANARY)
+    assert hidden + ", " + "*" * len(CANARY) in results[0].err and [item["reason"] for item in enrolled.list()] == [hidden]
+
+
 @pytest.mark.parametrize("script", ["echo {0} >&2; exit 1", "echo {0}; exit 1", "printf '{0} {0}\\n'", "printf '{{\"token\": \"{0}\"}}\\n'"])
 def test_a_token_command_that_fails_with_its_secret(enrolled, upstream, script):
     """Of what it writes to standard error something may be said, as a person has to know; of its output nothing is."""

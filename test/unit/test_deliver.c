@@ -261,7 +261,7 @@ bench_run(struct bench *bench, size_t max_items)
 		.run_limit_ms = 600000,
 	};
 
-	bench->upstream.reached = (struct px_upstream){ post, renew_token, &bench->upstream, bench->upstream.compresses };
+	bench->upstream.reached = (struct px_upstream){ post, renew_token, &bench->upstream, bench->upstream.compresses, NULL };
 	bench->upstream.posts = 0;
 	bench->upstream.empty_posts = 0;
 	return px_deliver(&job, &bench->state, &bench->out, &bench->err);

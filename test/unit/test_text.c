@@ -85,6 +85,32 @@ each_maximal_part_that_is_no_character_becomes_one_replacement(void **state)
 }
 
 static void
+secrets_are_hidden(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *secret;
+		const char *shown;
+	} rows[] = {
+		{ "", "a", "" },
+		{ "text", "", "text" },
+		{ "key", "key", "***" },
+		{ "a key, the keykey", "key", "a ***, the ******" },
+		{ "aaa", "aa", "**a" },
+		{ "ke", "key", "ke" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char text[32];
+
+		(void)snprintf(text, sizeof(text), "%s", rows[i].text);
+		px_text_hide(text, px_slice(rows[i].secret));
+		assert_string_equal(text, rows[i].shown);
+	}
+}
+
+static void
 a_nul_is_a_character(void **state)
 {
 	struct px_buf out = PX_BUF(100);
@@ -543,6 +569,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slices_compare_and_trim),
 		cmocka_unit_test(each_maximal_part_that_is_no_character_becomes_one_replacement),
+		cmocka_unit_test(secrets_are_hidden),
 		cmocka_unit_test(a_nul_is_a_character),
 		cmocka_unit_test(control_characters_are_escaped),
 		cmocka_unit_test(texts_are_cut_between_characters),
