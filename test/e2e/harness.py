@@ -40,6 +40,10 @@ MinProtocol = TLSv1
 CipherString = DEFAULT:@SECLEVEL=0
 """
 
+# A [retry] for a back-off that is not over when the test is, though it is drawn from no time at all on: for what Retry-After
+# can't hold off, which holds for certain; see upstream.DOWN.
+LONG_RETRY = {"initial": "30d", "max": "30d"}
+
 USAGE, BUG, STORAGE, LATER, DENIED, CONFIG = 64, 70, 74, 75, 77, 78
 
 

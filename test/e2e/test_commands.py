@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from harness import CONFIG, DENIED, IS_ROOT, LATER, ROOT, STATUS, STORAGE, USAGE, exactly_once, run
+from harness import CONFIG, DENIED, IS_ROOT, LATER, LONG_RETRY, ROOT, STATUS, STORAGE, USAGE, exactly_once, run
+from upstream import DOWN
 
 
 def reject(upstream, ids, reason="no"):
@@ -29,8 +30,7 @@ def test_one_is_no_plural(enrolled, upstream):
     with enrolled.obstructed():
         enrolled.event("waits")
     said += enrolled.flush("--check").out
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
-    upstream.script({"status": 503})
+    upstream.script(DOWN)
     said += enrolled.flush("--now").ended(LATER).err + enrolled.flush("-v").err
     said += enrolled.status("health").out + enrolled.status("health", "--max-age", "1s").out
     [found] = enrolled.list()
@@ -75,14 +75,16 @@ def test_health_of_a_quarantine(enrolled, upstream):
     ({"status": 503}, LATER, True), ({"reset": True}, LATER, True),
 ], ids=str)
 def test_health_after_a_try(enrolled, upstream, reply, status, well):
+    enrolled.configure(upstream, retry=LONG_RETRY)
     enrolled.record(1)
     upstream.script(default=reply)
     enrolled.flush().ended(status)
     line = one_line(enrolled.status("health").ended(0 if well else 1))
     assert well or str(reply["status"]) in line
+    tries = len(upstream.requests)
     # A run that tries nothing, for its back-off, is no try.
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
-    one_line(enrolled.status("health").ended(0 if well else 1))
+    enrolled.flush().ended(LATER)
+    assert len(upstream.requests) == tries and one_line(enrolled.status("health").ended(0 if well else 1)) == line
     upstream.script(default={})
     enrolled.flush("--now").ended(0)
     one_line(enrolled.status("health").ended(0))

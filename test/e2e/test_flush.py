@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from harness import (CONFIG, DEFAULT_SPOOL, FLUSH, LATER, RFC3339, STORAGE, USAGE, UUID, UUID_V7, exactly_once)
+from harness import CONFIG, DEFAULT_SPOOL, FLUSH, LATER, LONG_RETRY, RFC3339, STORAGE, USAGE, UUID, UUID_V7, exactly_once
 from terminal import on_terminal
-from upstream import Upstream
+from upstream import DOWN, Upstream
 
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
@@ -246,14 +246,14 @@ def test_a_watched_failure_is_on_stderr(enrolled, upstream, option):
 
 
 def test_during_a_back_off_nothing_is_posted(enrolled, upstream):
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
+    enrolled.configure(upstream, retry=LONG_RETRY)
     upstream.script(default={"status": 503})
     ids = enrolled.record(1)
     enrolled.flush().ended(LATER)
     assert len(upstream.requests) == 1
     now = datetime.datetime.now(datetime.timezone.utc)
     next_try = moment(enrolled.stats()["next_try"])
-    assert now < next_try <= now + datetime.timedelta(hours=1)
+    assert now < next_try <= now + datetime.timedelta(days=30)
 
     upstream.script(default={})
     ids += enrolled.record(1)
@@ -269,8 +269,7 @@ def test_during_a_back_off_nothing_is_posted(enrolled, upstream):
 
 
 def test_a_back_off_with_nothing_pending_is_no_failure(enrolled, upstream):
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
-    upstream.script(default={"status": 503})
+    upstream.script(default=DOWN)
     enrolled.record(1)
     enrolled.flush().ended(LATER)
     enrolled.status("drop", "1").ended(0)
@@ -390,8 +389,8 @@ def test_a_flush_that_was_killed_holds_no_lock_and_lost_nothing(enrolled, upstre
 # -- dry run
 
 def test_dry_run_changes_nothing(enrolled, upstream):
-    enrolled.configure(upstream, batch={"max_items": 2}, retry={"initial": "1h", "max": "1h"})
-    upstream.script(default={"status": 503})
+    enrolled.configure(upstream, batch={"max_items": 2})
+    upstream.script(default=DOWN)
     ids = enrolled.record(3)
     enrolled.flush().ended(LATER)
     upstream.forget()
@@ -405,7 +404,7 @@ def test_dry_run_changes_nothing(enrolled, upstream):
     for one in (stats, after):
         one.pop("oldest_pending_seconds")
         one["next_try"] = round(moment(one["next_try"]).timestamp(), 1)   # told by the clock that runs through sleep
-    assert abs(stats.pop("next_try") - after.pop("next_try")) < 0.3
+    assert abs(stats.pop("next_try") - after.pop("next_try")) < 5
     assert (after, enrolled.list()) == (stats, items)
 
 

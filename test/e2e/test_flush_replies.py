@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from harness import CONFIG, DENIED, LATER, exactly_once
+from harness import CONFIG, DENIED, LATER, LONG_RETRY, exactly_once
 
 HTML = {"Content-Type": "text/html"}
 JSON = {"Content-Type": "application/json"}
@@ -209,7 +209,7 @@ def test_bad_items_are_found_by_halving(enrolled, upstream, status):
 
 
 def test_sixteen_refused_alone_and_nothing_taken(enrolled, upstream):
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"})
+    enrolled.configure(upstream, retry=LONG_RETRY)
     ids = enrolled.record(20)
     upstream.script(lambda request: {"status": 400} if request.items else {})
     enrolled.flush("--now").ended(LATER)

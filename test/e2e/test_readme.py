@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from harness import PROGRAMS, ROOT, UUID
+from harness import LONG_RETRY, PROGRAMS, ROOT, UUID
 from terminal import on_terminal
 
 
@@ -53,7 +53,7 @@ def shape(text):
 def test_the_session(enrolled, upstream, typed):
     """As a device is by default, so that --now takes a snapshot."""
     monit = enrolled.monit_that("exec cat '%s'" % (ROOT / "test" / "fixtures" / "status" / "5.33.0.txt"))
-    enrolled.configure(upstream, retry={"initial": "1h", "max": "1h"},
+    enrolled.configure(upstream, retry=LONG_RETRY,
                        snapshot={"enabled": "yes", "source": "command", "command": monit})
     upstream.script(default={"status": 204})
     for events in (4, *[1] * 10):       # and the snapshot of the first run

@@ -8,6 +8,7 @@ import pytest
 
 import status_words
 from harness import FIXTURES, RFC3339, UUID_V7
+from upstream import DOWN
 
 STATUS = sorted((FIXTURES / "status").glob("*.txt"))
 SHORT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
@@ -205,9 +206,9 @@ def test_disabled(device, upstream, args):
 
 
 def test_snapshots_are_taken_during_a_back_off(device, upstream):
-    device.configure(upstream, retry={"initial": "1h", "max": "1h"}, snapshot={
+    device.configure(upstream, snapshot={
         "enabled": "yes", "source": "command", "interval": "1s", "command": device.monit_that_prints(SHORT)})
-    upstream.script(default={"status": 503})
+    upstream.script(default=DOWN)
     device.flush()
     time.sleep(1.1)
     device.flush().ended(75)

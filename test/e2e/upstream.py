@@ -47,6 +47,9 @@ import zlib
 HEAD_MAX = 65536
 BODY_MAX = 128 << 20
 
+# For an hour no scheduled run comes again. Without Retry-After it may: a back-off is drawn from no time at all on.
+DOWN = {"status": 503, "headers": {"Retry-After": "3600"}}
+
 
 class Request:
     """One request as it came."""
