@@ -15,17 +15,11 @@ import time
 import pytest
 
 from harness import IS_ROOT
+from upstream import bound
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 APACHE_MODULES = "/usr/lib/apache2/modules"
 USER, PASSWORD = "device", "p:ss word"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def password_line():
@@ -49,7 +43,8 @@ class Part:
     def __init__(self, device):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=self.program.rpartition("/")[2] + "-", dir=device.folder))
         self.folder.chmod(0o755)
-        self.port = None
+        self._place = bound("127.0.0.1")
+        self.port = self._place.getsockname()[1]
         self._process = None
 
     @property
@@ -60,23 +55,20 @@ class Part:
         raise NotImplementedError
 
     def start(self):
-        """Begins at a free port, or begins again at its own; another program may take a free one first."""
+        """Begins, or begins again, at its own port."""
         program = shutil.which(self.program, path="%s:%s" % (os.environ.get("PATH", ""), PATH))
         if program is None:
             pytest.skip("%s is not installed" % self.program)
-        for _ in range(5):
-            self.port = self.port or free_port()
-            with open(self.folder / "output", "ab") as output:
-                self._process = subprocess.Popen([program, *map(str, self.command())], stdin=subprocess.DEVNULL, stdout=output,
-                                                 stderr=output, cwd=self.folder, env={"PATH": PATH, **self.environment()},
-                                                 start_new_session=True)
-            end = time.monotonic() + 20
-            while time.monotonic() < end and self._process.poll() is None:
-                if answers(self.port):
-                    return self
-                time.sleep(0.02)
-            self.stop()
-            self.port = None
+        with open(self.folder / "output", "ab") as output:
+            self._process = subprocess.Popen([program, *map(str, self.command())], stdin=subprocess.DEVNULL, stdout=output,
+                                             stderr=output, cwd=self.folder, env={"PATH": PATH, **self.environment()},
+                                             start_new_session=True)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self._process.poll() is None:
+            if answers(self.port):
+                return self
+            time.sleep(0.02)
+        self.stop()
         raise AssertionError("%s does not start:\n%s" % (self.program, (self.folder / "output").read_text(errors="replace")))
 
     def environment(self):
@@ -227,8 +219,9 @@ class Relay:
         self.seen = b""         # what clients sent
         self.cuts = 0           # so many replies are lost: at their first byte the connection ends
         self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._place = bound("127.0.0.1")
+        self.port = self._place.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -5,13 +5,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 
 import pytest
 
 import harness
 from harness import MONIT, ROOT, mode_of, run
+from upstream import bound
 
 SNIPPET = ROOT / "share" / "monitrc.d" / "httpd"
 PASSWORD = "it's \"quoted\" / pässwörd +=".replace('"', "")
@@ -104,17 +104,18 @@ def test_without_the_group_the_socket_is_roots(upstream, start_monit, plain, set
         "cannot connect to '%s': Permission denied" % settings["socket"])
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+@pytest.fixture
+def port():
+    """Nobody's but Monit's."""
+    with bound("127.0.0.1") as place:
+        yield place.getsockname()[1]
 
 
-def test_beside_a_port(upstream, start_monit, plain, settings):
+def test_beside_a_port(upstream, start_monit, plain, settings, port):
     """Both at once; the users of one are those of the other."""
-    url = "http://127.0.0.1:%d" % free_port()
+    url = "http://127.0.0.1:%d" % port
     monit = start_monit(CHECKS, "set httpd port %s and use address 127.0.0.1\n  allow 127.0.0.1\n  allow admin:\"x\"\n%s" % (
-        url.rsplit(":", 1)[1], snippet(settings["socket"], plain.group)))
+        port, snippet(settings["socket"], plain.group)))
     for source in ("http", "socket"):
         snapshot = plain.snapshot(upstream, source=source, url=url, **settings)
         assert snapshot["monit"]["reachable"] is True and "watched" in names(snapshot)
@@ -124,11 +125,11 @@ def test_beside_a_port(upstream, start_monit, plain, settings):
     assert run([MONIT, "-c", monit.control, "unmonitor", "watched"], monit.device.environment()).status == 0
 
 
-def test_a_port_where_a_host_was_enough_wants_a_password_then(upstream, start_monit, plain, settings):
+def test_a_port_where_a_host_was_enough_wants_a_password_then(upstream, start_monit, plain, settings, port):
     """What the snippet warns of."""
-    url = "http://127.0.0.1:%d" % free_port()
+    url = "http://127.0.0.1:%d" % port
     start_monit(CHECKS, "set httpd port %s and use address 127.0.0.1\n  allow 127.0.0.1\n%s" % (
-        url.rsplit(":", 1)[1], snippet(settings["socket"], plain.group)))
+        port, snippet(settings["socket"], plain.group)))
     assert "401" in plain.snapshot(upstream, source="http", url=url)["monit"]["error"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import harness
 from harness import CONFIG, DENIED, LATER, Device, is_sanitized
-from upstream import Upstream, server_context
+from upstream import Upstream, bound, server_context
 
 EVENTS = 3
 ALL = -1                # as many as there are
@@ -263,14 +263,14 @@ def has_ipv6():
     return True
 
 
-def make_upstream(row, certificates):
+def make_upstream(row, certificates, port):
     replies = row.reply if isinstance(row.reply, list) else [row.reply]
     tls = None
     if "tls" in row.more:
         pair = getattr(certificates, row.more["tls"])
         tls = server_context(pair.certificate, pair.key)
         row.more.get("context", lambda context: None)(tls)
-    return Upstream(replies[:-1], default=replies[-1], tls=tls,
+    return Upstream(replies[:-1], default=replies[-1], tls=tls, port=port,
                     **{key: row.more[key] for key in ("greeting", "reads", "bind") if key in row.more})
 
 
@@ -303,7 +303,8 @@ def play(row, preload, certificates):
     peak = device.file("peak", "", 0o666)
     weak = device.file("openssl.cnf", harness.WEAK_OPENSSL, 0o644)
     try:
-        with make_upstream(row, certificates) as upstream:
+        # At that port nobody listens in the other family.
+        with bound("127.0.0.1") as place, make_upstream(row, certificates, place.getsockname()[1]) as upstream:
             configure(row, device, upstream, certificates)
             ids = record(row, device)
             result = device.flush("--now", env={"PX_TEST_PEAK": str(peak), "OPENSSL_CONF": str(weak)}, timeout=60)

@@ -51,6 +51,17 @@ BODY_MAX = 128 << 20
 DOWN = {"status": 503, "headers": {"Retry-After": "3600"}}
 
 
+def bound(host, port=0):
+    """
+    A socket at this port, or at a free one. As long as it is open, listening or not, no program that asks for any free port
+    gets this one; who names it can have it, where both say SO_REUSEADDR and the other does not listen, as servers do.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((host, port))
+    return made
+
+
 class Request:
     """One request as it came."""
 
@@ -112,6 +123,7 @@ class Upstream:
         self._greeting = greeting
         self._reads = reads
         self._lock = threading.Lock()
+        self._place = None
         self._listener = None
         self._stopping = threading.Event()
         self._open = set()
@@ -124,6 +136,7 @@ class Upstream:
 
     def __exit__(self, *exc):
         self.stop()
+        self._place.close()
 
     @property
     def port(self):
@@ -156,21 +169,20 @@ class Upstream:
         return self.requests
 
     def start(self):
-        """Begins, or begins again at the same port."""
+        """Begins, or begins again at the same port, which nobody else had in between."""
         self._stopping = threading.Event()
-        family = socket.AF_INET6 if ":" in self._bind else socket.AF_INET
-        self._listener = socket.socket(family, socket.SOCK_STREAM)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._place is None:
+            self._place = bound(self._bind, self._port)
+            self._port = self._place.getsockname()[1]
+        self._listener = bound(self._bind, self._port)
         if self._reads is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._listener.bind((self._bind, self._port))
-        self._port = self._listener.getsockname()[1]
         self._listener.listen(64)
         self._thread = threading.Thread(target=self._accept, args=(self._listener, self._stopping), daemon=True)
         self._thread.start()
 
     def stop(self):
-        """Ends; from then on connections are refused."""
+        """Ends; from then on connections are refused, until it begins again."""
         self._stopping.set()
         if self._listener is None:
             return
