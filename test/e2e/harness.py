@@ -92,7 +92,8 @@ class Syslog:
         self._socket.bind(os.fspath(path))
         os.chmod(path, 0o666)
         self._lines = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         while True:
@@ -121,6 +122,7 @@ class Syslog:
     def close(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"end", os.fspath(self.path))
+        self._reader.join()     # it would read what is next to get the number of this socket
         self._socket.close()
 
 
@@ -387,7 +389,16 @@ class Monit:
         self._process = subprocess.Popen([*self.prefix, MONIT, "-I", "-c", self.control], env=self.device.environment(env=env),
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          start_new_session=True)
-        self.wait_until(self.socket.exists, "Monit's socket")
+        self.wait_until(self.answers, "an answer of Monit")
+
+    def answers(self):
+        """Whether it takes requests, which it does once its socket has owner and mode; this one is not worth its log."""
+        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            client.settimeout(5)
+            client.connect(os.fspath(self.socket))
+            client.shutdown(socket.SHUT_WR)
+            return client.recv(1) != b""
+        return False
 
     def stop(self):
         if self._process is None:
@@ -411,7 +422,7 @@ class Monit:
     def said(self):
         return run([*self.prefix, *self.command.split()], self.device.environment()).out
 
-    def wait_until(self, is_so, what, timeout_s=15):
+    def wait_until(self, is_so, what, timeout_s=60):
         end = time.monotonic() + timeout_s
         while not is_so():
             log = self.log.read_text() if self.log.exists() else ""

@@ -108,7 +108,7 @@ class Machine:
     def _find_init(self):
         """The process that is the first of the machine, once it is what it is to become."""
         children = pathlib.Path("/proc/%d/task/%d/children" % (self._process.pid, self._process.pid))
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 pytest.skip("there can't be a machine of its own here: " + self.said().strip())
@@ -130,7 +130,7 @@ class Machine:
                 os.kill(int(self._init), signal.SIGKILL)
             else:
                 self._process.kill()
-            self._process.wait(20)
+            self._process.wait(60)
         if self._group is not None:
             for folder in sorted([self._group, *(path for path in self._group.rglob("*") if path.is_dir())], reverse=True):
                 folder.rmdir()
@@ -169,7 +169,7 @@ class Machine:
         """Every path below these folders that was made or changed since the machine started."""
         return set(self.run("find", *folders, "-xdev", "-newerct", "@%.6f" % self._began).ended(0).out.splitlines())
 
-    def wait_until(self, is_so, what, timeout_s=20):
+    def wait_until(self, is_so, what, timeout_s=60):
         end = time.monotonic() + timeout_s
         while not is_so():
             assert time.monotonic() < end, "%s did not come in %g s\n%s" % (what, timeout_s, self.said())

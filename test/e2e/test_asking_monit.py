@@ -64,7 +64,7 @@ def plain(device):
 @pytest.fixture
 def settings(device, plain):
     """As the snippet tells."""
-    return {"socket": device.folder / "monit.sock", "user": "px-status", "password_file": plain.secret(PASSWORD + "\n"), "timeout": "2s"}
+    return {"socket": device.folder / "monit.sock", "user": "px-status", "password_file": plain.secret(PASSWORD + "\n")}
 
 
 CHECKS = "check file watched with path /etc/passwd\n"
@@ -144,7 +144,7 @@ def test_the_last_socket_counts(device, upstream, start_monit, plain, settings):
 def test_monit_that_hangs_is_killed_and_comes_back(device, upstream, start_monit, plain, settings):
     monit = start_monit(CHECKS, snippet(settings["socket"], plain.group))
     monit.signal(signal.SIGSTOP)
-    assert "timed out" in plain.snapshot(upstream, source="socket", **settings)["monit"]["error"]
+    assert "timed out" in plain.snapshot(upstream, source="socket", timeout="1s", **settings)["monit"]["error"]
     monit.signal(signal.SIGKILL)
     monit.stop()
     assert settings["socket"].exists()

@@ -159,7 +159,7 @@ class Upstream:
         with self._lock:
             self.requests = []
 
-    def wait_for(self, count, timeout_s=10):
+    def wait_for(self, count, timeout_s=30):
         """Waits until ${count} requests have come; their list."""
         end = time.monotonic() + timeout_s
         while len(self.requests) < count:
