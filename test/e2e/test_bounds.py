@@ -33,7 +33,9 @@ class Watch:
         self._thread.join()
 
     def _watch(self):
-        while not self._done.is_set():
+        over = False
+        while not over:
+            over = self._done.is_set()      # then once more
             self.largest = max(self.largest, self._look())
             self.count += 1
             time.sleep(0.0005)
@@ -56,7 +58,7 @@ def storm(device, count, arguments, monit=None):
     running = [subprocess.Popen([EVENT, "-c", device.config, *arguments(number)], env=device.environment(monit or {}),
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                for number in range(count)]
-    return [process.wait(20) for process in running]
+    return [process.wait(60) for process in running]
 
 
 def status_text(size):
@@ -123,20 +125,21 @@ def test_max_bytes_while_whole_batches_leave(device, upstream, message, items, r
     if reason == 0 and is_sanitized():
         pytest.skip("built with SAN=1: a thousand recorders take long, and one row is enough for memory")
     device.configure(upstream, spool={"max_bytes": 1 << 20}, batch={"max_items": items})
-    subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=120,
+    subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=300,
                    input="\n".join("n=%d" % number for number in range(1100)), text=True, env=device.environment({}))
     if reason > 0:
         upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "r" * reason} for name in request.ids]}})
     with Watch(lambda: bytes_of(device)) as watch:
-        device.flush("--now").ended(0)
+        device.flush("--now", timeout=60).ended(0)
     stats = device.stats()
     assert stats["pending"] == 0 and watch.largest <= 1 << 20, watch.largest
     assert stats["acknowledged"] + stats["quarantined"] + stats["lost"]["events"] == 1100
 
 
-def test_max_items_in_a_storm(device, upstream):
+def test_max_items_in_a_storm(in_memory):
     """As another reader of the file sees them."""
-    device.configure(upstream, spool={"max_items": 12})
+    device = in_memory
+    device.configure("http://127.0.0.1:9", spool={"max_items": 12})
     device.event("first")
     reader = sqlite3.connect("file:%s?mode=ro" % device.spool, uri=True, check_same_thread=False, timeout=10)
 
@@ -149,7 +152,9 @@ def test_max_items_in_a_storm(device, upstream):
     with Watch(count) as watch:
         statuses = storm(device, 60, lambda number: ["t", "n=%d" % number])
     reader.close()
-    assert set(statuses) == {0} and device.overflow_files() == []
+    assert set(statuses) == {0}
+    # On a machine so busy that some can't get the lock in time, these come by the overflow folder.
+    device.flush().ended(LATER)
     assert watch.count > 3 and watch.largest == 12
     assert [item["seq"] for item in device.list()] == list(range(50, 62))
     assert device.stats()["lost"] == {"events": 49, "snapshots": 0}
@@ -161,8 +166,9 @@ def fill_overflow(device, count, size):
         device.event("first", monit={})
     pattern = device.overflow_files()[0]
     name = ids_in(pattern.name.encode())[0]
+    digit = "1" if name[-7] == "0" else "0"     # none has the name of the first
     for number in range(count - 1):
-        with open(device.overflow / pattern.name.replace(name, "%s%06x" % (name[:-6], number)), "wb") as file:
+        with open(device.overflow / pattern.name.replace(name, "%s%s%06x" % (name[:-7], digit, number)), "wb") as file:
             file.truncate(size)
     owner = device.spool_folder.stat()
     for path in device.overflow.iterdir():
@@ -208,11 +214,12 @@ def test_the_bytes_of_overflow_in_a_storm(device):
     assert statuses.count(0) == room // 40500 and statuses.count(STORAGE) == 20 - statuses.count(0)
 
 
-def test_files_shrink_after_a_backlog(device, upstream):
+def test_files_shrink_after_a_backlog(in_memory, upstream):
     """Within two flushes, and the reserve is there again; the recorder after them pays for none of it."""
+    device = in_memory
     values = ["k%d=%s" % (at, "y" * 4000) for at in range(10)]
     storm(device, 60, lambda number: ["t", *values])
-    assert bytes_of(device) > 2 << 20
+    assert bytes_of(device) > 1 << 20
     device.configure(upstream)
     for _ in range(2):
         device.flush("--now").ended(0)

@@ -393,14 +393,15 @@ def test_what_is_no_event_in_the_overflow_folder_hurts_nobody(device, upstream):
     assert os.path.exists("/etc/passwd")
 
 
-def test_fifty_recorders_at_once(device):
+def test_fifty_recorders_at_once(in_memory):
+    device = in_memory
     env = device.environment({"DESCRIPTION": "d" * 300})
     running = [subprocess.Popen([EVENT, "-c", device.config, "cpu", "n=%d" % number], env=env, stdin=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE) for number in range(50)]
     began = time.monotonic()
-    ended = [(process.communicate(timeout=20)[1], process.returncode) for process in running]
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in running]
     assert ended == [(b"", 0)] * 50
-    assert time.monotonic() - began < 10
+    assert is_sanitized() or time.monotonic() - began < 10
     assert device.overflow_files() == []
     items = device.list()
     assert [item["seq"] for item in items] == list(range(1, 51))
