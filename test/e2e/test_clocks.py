@@ -9,9 +9,15 @@ import pytest
 from harness import CONFIG, LATER, exactly_once
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+SLACK_S = 30        # between a run and the look at what it left, on a busy machine
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
-TO_1970 = 1000 - int(time.time()) // DAY * DAY  # the same for all that collect these tests
+TO_1970 = 1000 - int(time.time()) // DAY * DAY
 TO_2049 = 24 * 365 * DAY
+
+
+def in_words(value):
+    """For the names of tests, which are the same for all that collect these, before and after midnight."""
+    return "1970" if value == TO_1970 else None
 
 
 @pytest.fixture(autouse=True)
@@ -53,23 +59,23 @@ def wait_an_hour(device, upstream):
 # -- back-off and Retry-After
 
 @pytest.mark.parametrize("wall_s, boot_s, another_boot, is_over", [
-    (HOUR - 20, HOUR - 20, False, False),
+    (HOUR - 60, HOUR - 60, False, False),
     (HOUR + 1, HOUR + 1, False, True),
     # the same boot: the clock that runs through sleep decides
-    (TO_1970, HOUR - 20, False, False),
+    (TO_1970, HOUR - 60, False, False),
     (TO_1970, HOUR + 1, False, True),
-    (TO_2049, HOUR - 20, False, False),
+    (TO_2049, HOUR - 60, False, False),
     (TO_2049, HOUR + 1, False, True),
     (-10 * MINUTE, HOUR + 1, False, True),
     (0, HOUR + 1, False, True),
     # another boot: the wall clock decides
-    (HOUR - 20, 0, True, False),
+    (HOUR - 60, 0, True, False),
     (HOUR + 1, 0, True, True),
-    (HOUR - 20, 2 * HOUR, True, False),
+    (HOUR - 60, 2 * HOUR, True, False),
     (TO_2049, 0, True, True),
     (TO_1970, 0, True, False),
     (-10 * MINUTE, 0, True, False),
-])
+], ids=in_words)
 def test_a_wait_on_both_clocks(enrolled, upstream, wall_s, boot_s, another_boot, is_over):
     ids = wait_an_hour(enrolled, upstream)
     enrolled.flush(env=later(enrolled, wall_s, boot_s, another_boot)).ended(0 if is_over else LATER)
@@ -78,12 +84,12 @@ def test_a_wait_on_both_clocks(enrolled, upstream, wall_s, boot_s, another_boot,
     exactly_once(upstream, ids)
 
 
-@pytest.mark.parametrize("wall_s", [TO_1970, -HOUR])
+@pytest.mark.parametrize("wall_s", [TO_1970, -HOUR], ids=in_words)
 def test_a_wait_is_never_longer_than_its_length(enrolled, upstream, wall_s):
     """A device without a clock of its own starts at the same wrong time again; once it is up, the time it is up counts."""
     wait_an_hour(enrolled, upstream)
     enrolled.flush(env=later(enrolled, wall_s, 0, True)).ended(LATER)
-    enrolled.flush(env=later(enrolled, wall_s, HOUR - 20, True)).ended(LATER)
+    enrolled.flush(env=later(enrolled, wall_s, HOUR - 60, True)).ended(LATER)
     assert upstream.requests == []
     enrolled.flush(env=later(enrolled, wall_s, HOUR + 1, True)).ended(0)
     assert len(upstream.requests) == 1
@@ -102,12 +108,12 @@ def test_boot_time_that_went_back(enrolled, upstream):
     """As in a container with a time namespace of its own: the wait is kept once, from then on."""
     wait_an_hour(enrolled, upstream)
     enrolled.flush(env=later(enrolled, 0, -MINUTE)).ended(LATER)
-    enrolled.flush(env=later(enrolled, HOUR, HOUR - MINUTE - 20)).ended(LATER)
+    enrolled.flush(env=later(enrolled, HOUR, HOUR - MINUTE - 60)).ended(LATER)
     assert upstream.requests == []
     enrolled.flush(env=later(enrolled, HOUR, HOUR - MINUTE + 1)).ended(0)
 
 
-@pytest.mark.parametrize("wall_s", [0, TO_1970, TO_2049, -HOUR])
+@pytest.mark.parametrize("wall_s", [0, TO_1970, TO_2049, -HOUR], ids=in_words)
 @pytest.mark.parametrize("ahead_s, waits_s", [(600, 600), (-600, 0), (40 * DAY, DAY)])
 def test_a_date_is_measured_against_the_date_of_the_reply(enrolled, upstream, wall_s, ahead_s, waits_s):
     """Whatever this device's clock says, and upstream's own."""
@@ -116,7 +122,7 @@ def test_a_date_is_measured_against_the_date_of_the_reply(enrolled, upstream, wa
                                                 "Retry-After": email.utils.formatdate(there + ahead_s, usegmt=True)}})
     enrolled.record(1)
     enrolled.flush(env=later(enrolled, wall_s)).ended(LATER)
-    assert max(waits_s, 1) - 5 <= next_try_s(enrolled) <= max(waits_s, 1)
+    assert max(waits_s, 1) - SLACK_S <= next_try_s(enrolled) <= max(waits_s, 1)
 
 
 @pytest.mark.parametrize("headers", [
@@ -135,7 +141,7 @@ def test_a_retry_after_in_seconds(enrolled, upstream, value, waits_s):
     upstream.script({"status": 503, "headers": {"Retry-After": value}})
     enrolled.record(1)
     enrolled.flush().ended(LATER)
-    assert waits_s - 5 <= next_try_s(enrolled) <= waits_s
+    assert waits_s - SLACK_S <= next_try_s(enrolled) <= waits_s
 
 
 def test_a_retry_after_sooner_than_the_back_off(enrolled, upstream):
@@ -154,7 +160,7 @@ def test_a_413_that_asks_for_time(enrolled, upstream):
     upstream.script(default={"status": 413, "headers": {"Retry-After": "600"}})
     enrolled.record(1)
     enrolled.flush().ended(CONFIG)
-    assert 590 < next_try_s(enrolled) <= 600
+    assert 600 - SLACK_S < next_try_s(enrolled) <= 600
 
 
 def test_the_back_off_doubles_and_is_drawn_after_the_cap(enrolled, upstream):
@@ -166,7 +172,7 @@ def test_the_back_off_doubles_and_is_drawn_after_the_cap(enrolled, upstream):
         enrolled.flush("--now").ended(LATER)
         cap_s = min(30 * 2 ** step, 600)
         wait_s = next_try_s(enrolled)
-        assert -1 < wait_s <= cap_s, step
+        assert -SLACK_S < wait_s <= cap_s, step
         if cap_s == 600:
             at_cap.append(wait_s)
     # Full jitter: of 40 draws some are in the lower half, some in the upper.
@@ -204,7 +210,7 @@ def test_now_overrides_every_wait(enrolled, upstream, clock):
     (HOUR - 60, HOUR - 60, False, False), (HOUR + 1, HOUR + 1, False, True),
     (TO_2049, HOUR - 60, False, False), (TO_1970, HOUR + 1, False, True), (TO_1970, HOUR - 60, False, False),
     (HOUR - 60, 0, True, False), (HOUR + 1, 0, True, True), (TO_2049, 0, True, True), (TO_1970, 0, True, False),
-])
+], ids=in_words)
 def test_the_interval_of_snapshots(enrolled, upstream, wall_s, boot_s, another_boot, is_due):
     enrolled.configure(upstream, snapshot={"enabled": "yes", "interval": "1h", "source": "command",
                                            "command": enrolled.monit_that_prints(STATUS_TEXT)})
@@ -231,7 +237,7 @@ def test_slack_for_the_jitter_of_a_timer(enrolled, upstream, has_url):
 @pytest.mark.parametrize("wall_s, boot_s, another_boot, is_over", [
     (DAY - 60, DAY - 60, False, False), (DAY + 1, DAY + 1, False, True), (TO_1970, DAY - 60, False, False),
     (DAY - 60, 0, True, False), (DAY + 1, 0, True, True), (TO_1970, 0, True, False),
-])
+], ids=in_words)
 def test_the_day_after_a_415(enrolled, upstream, wall_s, boot_s, another_boot, is_over):
     upstream.script(lambda request: {"status": 415} if request.header("Content-Encoding") else {})
     ids = enrolled.record(1)
@@ -253,7 +259,7 @@ def test_a_missing_url_is_said_once_a_day(device):
 
 # -- what the clock says of items
 
-@pytest.mark.parametrize("wall_s", [TO_1970, TO_2049, -DAY])
+@pytest.mark.parametrize("wall_s", [TO_1970, TO_2049, -DAY], ids=in_words)
 def test_an_event_under_a_wrong_clock(enrolled, upstream, wall_s):
     """Boot id and uptime say when it happened; nobody is told of an age below nothing."""
     enrolled.event("cpu", env=later(enrolled, wall_s))
@@ -275,11 +281,15 @@ def share_ms(name, splay_ms):
     return value % splay_ms
 
 
-def slept_ms(device, *args, status=0, **env):
-    """The sleeps that a flush asked for."""
+def sleeps_of(device, *args, status=0, **env):
+    """The sleeps that a flush asked for, each of a millisecond or more, and for how long it was at work all the same."""
     sleeps = device.file("sleeps", "", 0o666)
-    device.flush(*args, env={"PX_TEST_SLEEPS": str(sleeps), **env}).ended(status)
-    return [int(line) for line in sleeps.read_text().split() if line != "0"]
+    worked_s = device.flush(*args, env={"PX_TEST_SLEEPS": str(sleeps), **env}).ended(status).seconds
+    return [ms for ms in map(int, sleeps.read_text().split()) if ms > 0], worked_s * 1000
+
+
+def slept_ms(device, *args, **more):
+    return sleeps_of(device, *args, **more)[0]
 
 
 @pytest.mark.parametrize("name", ["device-1", "a", "ein gerät"])
@@ -288,8 +298,8 @@ def test_a_device_has_its_share_of_the_splay(enrolled, upstream, name):
         "enabled": "yes", "interval": "1h", "source": "command", "command": enrolled.monit_that_prints(STATUS_TEXT)})
     expected = share_ms(name, 5 * MINUTE * 1000)
     for hours in (0, 2, 4):
-        slept = slept_ms(enrolled, **passed(enrolled, hours * HOUR))
-        assert expected - 100 - len(slept) <= sum(slept) <= expected and max(slept) <= 500
+        slept, worked_ms = sleeps_of(enrolled, **passed(enrolled, hours * HOUR))
+        assert expected - worked_ms - len(slept) <= sum(slept) <= expected and max(slept) <= 500
     assert len(upstream.requests) == 3
     # Nothing is due; then an event is there; then it is told not to wait.
     assert slept_ms(enrolled, **passed(enrolled, 4 * HOUR)) == []
@@ -313,12 +323,13 @@ def test_no_splay_in_a_back_off(enrolled, upstream):
 # -- the wait for another flush
 
 def test_now_waits_30_seconds_for_the_other(enrolled, upstream):
+    enrolled.configure(upstream, upstream={"timeout": "5m"})
     upstream.script(default={"hang": True})
     enrolled.record(1)
     other = enrolled.flush_process()
     upstream.wait_for(1)
-    slept = slept_ms(enrolled, "--now", status=LATER)
-    assert 29000 < sum(slept) <= 31000 and len(upstream.requests) == 1
+    slept, worked_ms = sleeps_of(enrolled, "--now", status=LATER)
+    assert 30000 - worked_ms - len(slept) <= sum(slept) <= 31000 and len(upstream.requests) == 1
     assert slept_ms(enrolled) == []
     other.terminate()
-    other.communicate(timeout=10)
+    other.communicate(timeout=60)
