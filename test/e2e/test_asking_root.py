@@ -5,6 +5,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import threading
 import time
 
 import pytest
@@ -52,27 +53,29 @@ def test_the_commands_alone_run_as_root(device, upstream, owner):
     token = device.monit_that("echo token-of-$(id -u)", "token")
     device.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": device.monit_that(WHO)},
                      upstream={"url": upstream.url, "auth": "bearer", "token_command": token})
-    upstream.script({"delay_s": 1.5})
+    seen = threading.Event()
+    upstream.script({"until": seen})
     flush = device.flush_process("--now")
     upstream.wait_for(1)
     # Upstream has the request, and takes its time.
     assert flush.poll() is None
-    seen = identity(flush.pid)
-    _, said = flush.communicate(timeout=20)
+    its_identity = identity(flush.pid)
+    seen.set()
+    _, said = flush.communicate(timeout=60)
     assert flush.returncode == 0, said
-    assert seen == {"Uid": [str(owner.pw_uid)] * 4, "Gid": [str(owner.pw_gid)] * 4, "Groups": [], "CapEff": ["0" * 16],
-                    "CapPrm": ["0" * 16]}
+    assert its_identity == {"Uid": [str(owner.pw_uid)] * 4, "Gid": [str(owner.pw_gid)] * 4, "Groups": [],
+                            "CapEff": ["0" * 16], "CapPrm": ["0" * 16]}
     assert upstream.requests[0].header("Authorization") == "Bearer token-of-0"
     assert upstream.requests[0].body["stats"][0]["services"][0]["values"]["last_output"] == "0 0"
     assert {path.stat().st_uid for path in device.spool_folder.iterdir()} == {owner.pw_uid}
 
 
 def test_neither_helper_nor_command_outlives_the_flush(device, upstream, nobody):
-    device.configure(upstream, snapshot={"enabled": "yes", "source": "command", "command": device.monit_that(
-        "sleep 30 & echo $PPID $$ $! >%s/pids; wait" % device.folder)})
+    command = device.monit_that("sleep 300 & echo $PPID $$ $! >%s/pids; wait" % device.folder)
+    device.configure(upstream, snapshot={"enabled": "yes", "timeout": "5m", "source": "command", "command": command})
     flush = device.flush_process("--now")
     pids = device.folder / "pids"
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not pids.exists() or len(pids.read_text().split()) < 3:
         assert time.monotonic() < end
         time.sleep(0.02)

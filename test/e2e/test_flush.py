@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from harness import CONFIG, DEFAULT_SPOOL, FLUSH, LATER, LONG_RETRY, RFC3339, ST
 from terminal import on_terminal
 from upstream import DOWN, Upstream
 
+SLACK_S = 15        # of a busy machine; waits that are not to be are of minutes
 STATUS_TEXT = "Monit 5.33.0 uptime: 3m\n\nSystem 'vm'\n  status                       OK\n"
 
 
@@ -326,48 +328,72 @@ def test_progress_before_a_failure_is_kept(enrolled, upstream):
 
 # -- two at once
 
+class Busy:
+    """Another flush, at work on its one item until upstream has leave to answer it."""
+
+    def __init__(self, device, upstream):
+        self._may_answer = threading.Event()
+        device.configure(upstream, upstream={"timeout": "5m"})
+        upstream.script({"until": self._may_answer})
+        device.record(1)
+        self._process = device.flush_process()
+        self._said = None
+        upstream.wait_for(1)
+
+    def is_at_work(self):
+        return self._process.poll() is None
+
+    def end(self):
+        """What it said."""
+        self._may_answer.set()
+        self._said = self._said or self._process.communicate(timeout=60)
+        assert self._process.returncode == 0
+        return self._said
+
+
 @pytest.fixture
 def busy(enrolled, upstream):
-    """Another flush is at work, for 1.5 seconds."""
-    upstream.script({"delay_s": 1.5})
-    enrolled.record(1)
-    process = enrolled.flush_process()
-    upstream.wait_for(1)
-    yield process
-    process.wait(10)
+    other = Busy(enrolled, upstream)
+    yield other
+    other.end()
 
 
 def test_a_scheduled_flush_that_finds_another_ends_at_once(enrolled, upstream, busy):
-    assert silent(enrolled.flush().ended(0)).seconds < 1
-    assert len(upstream.requests) == 1
-    assert busy.communicate(timeout=10) == (b"", b"") and busy.returncode == 0
+    silent(enrolled.flush().ended(0))
+    assert busy.is_at_work() and len(upstream.requests) == 1
+    assert busy.end() == (b"", b"")
 
 
 def test_now_waits_for_the_other(enrolled, upstream, busy):
     ids = [item["id"] for item in enrolled.list()] + enrolled.record(1)
-    result = enrolled.flush("--now").ended(0)
-    assert result.seconds > 0.5 and busy.wait(5) == 0
+    waiting = enrolled.flush_process("--now")
+    time.sleep(1)
+    assert waiting.poll() is None and len(upstream.requests) == 1
+    busy.end()
+    waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
     exactly_once(upstream, ids)
 
 
 def test_a_dry_run_does_not_wait(enrolled, upstream, busy):
     result = enrolled.flush("--dry-run").ended(0)
-    assert result.seconds < 1 and len(json.loads(result.out)["events"]) == 1
+    assert busy.is_at_work() and len(json.loads(result.out)["events"]) == 1
 
 
 def test_recorders_do_not_wait_for_the_network(enrolled, upstream, busy):
-    assert enrolled.event("cpu", monit={}).seconds < 1
-    assert enrolled.overflow_files() == []
+    enrolled.event("cpu", monit={})
+    assert busy.is_at_work() and enrolled.overflow_files() == []
 
 
 def test_looking_does_not_wait_for_the_network(enrolled, upstream, busy):
-    assert enrolled.status("list").ended(0).seconds < 1
-    assert enrolled.status("drop", "1").ended(0).seconds < 1
+    enrolled.status("list").ended(0)
+    enrolled.status("drop", "1").ended(0)
+    assert busy.is_at_work()
 
 
 def test_dropped_while_it_was_under_way(enrolled, upstream, busy):
     enrolled.status("drop", "1").ended(0)
-    busy.wait(10)
+    busy.end()
     stats = enrolled.stats()
     assert (stats["recorded"], stats["acknowledged"], stats["dropped"], stats["pending"]) == (1, 0, 1, 0)
 
@@ -379,7 +405,7 @@ def test_a_flush_that_was_killed_holds_no_lock_and_lost_nothing(enrolled, upstre
     process = enrolled.flush_process()
     upstream.wait_for(1)
     process.send_signal(number)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     enrolled.flush("--now").ended(0)
     assert [request.ids for request in upstream.requests] == [ids, ids]
@@ -505,20 +531,20 @@ def test_errors_of_a_quiet_run_are_told(enrolled, upstream):
 def test_now_ignores_splay(device, upstream):
     device.configure(upstream, schedule={"splay": "4m"})
     device.event("cpu")
-    assert device.flush("--now").ended(0).seconds < 3 and len(upstream.requests) == 1
+    assert device.flush("--now").ended(0).seconds < SLACK_S and len(upstream.requests) == 1
 
 
 def test_a_scheduled_run_with_an_event_ignores_splay(device, upstream):
     device.configure(upstream, schedule={"splay": "4m"})
     device.event("cpu")
-    assert device.flush().ended(0).seconds < 3 and len(upstream.requests) == 1
+    assert device.flush().ended(0).seconds < SLACK_S and len(upstream.requests) == 1
 
 
 def test_a_scheduled_run_without_an_event_waits_its_share(device, upstream):
     """Really; how long, for which device and when not is told by test_clocks.py."""
     device.configure(upstream, device={"id": "a"}, schedule={"splay": "3s"}, snapshot={
         "enabled": "yes", "source": "command", "command": device.monit_that_prints(STATUS_TEXT)})
-    assert 0.5 < device.flush().ended(0).seconds < 3 + 3 and len(upstream.requests) == 1
+    assert 0.5 < device.flush().ended(0).seconds < 3 + SLACK_S and len(upstream.requests) == 1
 
 
 def test_an_event_ends_the_wait(device, upstream):
@@ -530,9 +556,9 @@ def test_an_event_ends_the_wait(device, upstream):
         time.sleep(1)
         assert waiting.poll() is None and upstream.requests == []
         device.event("cpu")
-        upstream.wait_for(1, timeout_s=3)
+        upstream.wait_for(1, timeout_s=SLACK_S)
         assert [event["topic"] for event in upstream.requests[0].body["events"]] == ["cpu"]
-        waiting.communicate(timeout=5)
+        waiting.communicate(timeout=60)
         assert waiting.returncode == 0
     finally:
         waiting.kill()
@@ -574,7 +600,7 @@ def test_plain_http_leaves_this_machine_never(device, url):
     device.configure(url)
     device.event("cpu", monit={})
     result = device.flush().ended(CONFIG)
-    assert str(device.config) in result.err and "url" in result.err and result.seconds < 2
+    assert str(device.config) in result.err and "url" in result.err
     device.configure()
     assert device.stats()["pending"] == 1
 

@@ -110,7 +110,7 @@ class World:
         return number, self.start(EVENT, "-c", config or self.device.config, "t", "n=%d" % number, *values, monit={})
 
     def end_recorder(self, number, process, killed=False):
-        err = process.communicate(timeout=20)[1]
+        err = process.communicate(timeout=60)[1]
         must(process.returncode in ((0, STORAGE, -signal.SIGKILL) if killed else (0, STORAGE)), "recorder", process.returncode, err)
         if process.returncode == 0:
             self.accepted.add(number)
@@ -156,6 +156,7 @@ class World:
         time.sleep(chance.random() ** 2 * 0.12)
         process.kill()
         process.communicate(timeout=20)
+        self.upstream.settle()      # or the next flush would seem to have had the reply
         self.look_at_requests(False)
 
     def change_rule(self, chance):
@@ -347,7 +348,7 @@ def device_of(preload):
 def play(preload, history):
     """Plays it on a new device; None, or what is not as it must be."""
     with device_of(preload) as device, Upstream() as upstream:
-        device.configure(upstream, batch={"max_items": 7}, upstream={"url": upstream.url, "timeout": "3s"})
+        device.configure(upstream, batch={"max_items": 7}, upstream={"url": upstream.url, "timeout": "30s"})
         world = World(device, upstream)
         at = 0
         try:

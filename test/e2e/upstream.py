@@ -13,6 +13,7 @@ A reply is a dictionary, every key optional:
     body      text, bytes, or anything else that is sent as JSON of type application/json
     raw       text (latin-1) or bytes that are sent instead of all of the above
     delay_s   wait before the reply
+    until     a threading.Event: wait for that before the reply
     drip_s    wait after each byte of the reply
     cut_after send that many bytes of the reply, then close
     hang      true: nothing until the server stops or the client leaves, or only what is raw
@@ -127,6 +128,7 @@ class Upstream:
         self._listener = None
         self._stopping = threading.Event()
         self._open = set()
+        self._last_client = None
 
     # -- for tests
 
@@ -168,6 +170,17 @@ class Upstream:
             time.sleep(0.01)
         return self.requests
 
+    def settle(self, timeout_s=30):
+        """Waits until all that clients sent before they left is dealt with, as when one was killed."""
+        end = time.monotonic() + timeout_s
+        with socket.create_connection((self._bind, self._port)) as last:
+            name = last.getsockname()
+            while self._last_client != name and time.monotonic() < end:
+                time.sleep(0.001)
+        while self._open and time.monotonic() < end:
+            time.sleep(0.001)
+        assert not self._open, "connections are open after %g s" % timeout_s
+
     def start(self):
         """Begins, or begins again at the same port, which nobody else had in between."""
         self._stopping = threading.Event()
@@ -206,12 +219,13 @@ class Upstream:
     def _accept(self, listener, stopping):
         while not stopping.is_set():
             try:
-                connection, _ = listener.accept()
+                connection, client = listener.accept()
             except OSError:
                 return
             with self._lock:
                 self.connections += 1
                 self._open.add(connection)
+                self._last_client = client
             threading.Thread(target=self._serve, args=(connection, stopping), daemon=True).start()
 
     def _serve(self, raw_connection, stopping):
@@ -367,6 +381,8 @@ class Upstream:
         """Sends ${data} in the manner of ${reply}; whether the connection may go on."""
         if reply.get("delay_s"):
             stopping.wait(reply["delay_s"])
+        while reply.get("until") and not stopping.is_set() and not reply["until"].wait(0.02):
+            pass
         if reply.get("reset"):
             if reply.get("raw"):
                 connection.sendall(data)
