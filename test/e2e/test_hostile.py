@@ -18,7 +18,7 @@ from upstream import Upstream, bound, server_context
 
 EVENTS = 3
 ALL = -1                # as many as there are
-TIMEOUT_S, CONNECT_TIMEOUT_S = 2, 1
+SHORT_S, LONG_S = (2, 1), (10, 10)      # timeout and connect_timeout: for what runs into one, and for what is to end before
 LIMIT_S = 15            # of a run: some requests' time, on a busy machine
 PEAK_KIB = 32 << 10
 
@@ -34,7 +34,8 @@ def case(name, status, reply=None, taken=0, **more):
     """
     The reply, or a list of replies whose last is said again; how many items ${taken}; ${more}: arguments of Upstream
     (greeting, reads, bind), ${tls}, the name of its certificate, ${context}, what is done to its TLS context, ${events},
-    ${sections} of the configuration, ${url}, a function of the upstream, ${check}, a function of the outcome.
+    ${sections} of the configuration, ${url}, a function of the upstream, ${check}, a function of the outcome, ${waits}: a
+    time-out ends it, though nothing above says so.
     """
     return Case(name, status, reply if reply is not None else {}, taken, more)
 
@@ -167,7 +168,7 @@ CASES = [
     case("cut behind the last chunk's size", LATER, {"raw": chunked("2\r\n{}\r\n0\r\n")}),
     case("a chunk of no size", LATER, {"raw": chunked("zz\r\n{}\r\n0\r\n\r\n")}),
     case("a chunk beyond all numbers", LATER, {"raw": chunked("FFFFFFFFFFFFFFFFF\r\n{}\r\n0\r\n\r\n")}),
-    case("a chunk's extension without end", LATER, {"raw": chunked("2;x="), "endless": "x" * 4096}),
+    case("a chunk's extension without end", LATER, {"raw": chunked("2;x="), "endless": "x" * 4096}, waits=True),
     case("trailers without end", LATER, {"raw": chunked("2\r\n{}\r\n0\r\n"), "endless": "X: %s\r\n" % ("x" * 200)}),
     case("10 MB of text", 0, {"body": b"x" * 10_000_000, "headers": {"Content-Type": "text/plain"}, "commit": True}, ALL),
     case("10 MB of JSON", LATER, {"body": json.dumps(["x" * 10_000_000]), "headers": JSON, "commit": False}, events=8, check=batches_shrank),
@@ -235,7 +236,7 @@ CASES = [
     # which is so every other time.
     *[case("TLS with hellos without end, try %d" % number, LATER, tls="good",
            greeting={"endless": "\x16\x03\x03\x40\x00" + "\0" * 16384}) for number in (1, 2, 3)],
-    case("HTTP where TLS was asked", LATER, url=https, check=nothing_came),
+    case("HTTP where TLS was asked", LATER, url=https, check=nothing_came, waits=True),
     case("TLS where HTTP was asked", LATER, tls="good", url=lambda upstream: upstream.url.replace("https:", "http:")),
     case("TLS cut in a body without length", LATER, {"raw": OK + "Content-Type: application/json\r\n\r\n{", "commit": False}, tls="good"),
 
@@ -274,8 +275,17 @@ def make_upstream(row, certificates, port):
                     **{key: row.more[key] for key in ("greeting", "reads", "bind") if key in row.more})
 
 
+def is_waited_for(row):
+    """Whether a time-out ends it, or may."""
+    greeting = row.more.get("greeting", {})
+    said = [*(row.reply if isinstance(row.reply, list) else [row.reply]), greeting]
+    of_its_own = row.more.keys() & {"waits", "reads"} or "endless" in greeting
+    return of_its_own or any(one.keys() & {"hang", "drip_s"} for one in said)
+
+
 def configure(row, device, upstream, certificates):
-    keys = {"timeout": "%ds" % TIMEOUT_S, "connect_timeout": "%ds" % CONNECT_TIMEOUT_S}
+    timeout_s, connect_timeout_s = SHORT_S if is_waited_for(row) else LONG_S
+    keys = {"timeout": "%ds" % timeout_s, "connect_timeout": "%ds" % connect_timeout_s}
     if "tls" in row.more:
         keys["ca_file"] = certificates.ours.certificate
     if "proxy" in row.more:
