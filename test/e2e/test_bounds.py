@@ -120,13 +120,15 @@ def test_max_bytes_in_a_storm(device, upstream, limit, largest_snapshot):
 
 @pytest.mark.parametrize("message, items, reason", [(900, 500, 0), (400, 500, 0), (1, 10000, 0), (1, 500, 900)],
                          ids=["large", "small", "all at once", "rejected"])
-def test_max_bytes_while_whole_batches_leave(device, upstream, message, items, reason):
+def test_max_bytes_while_whole_batches_leave(in_memory, upstream, message, items, reason):
     """From a spool that is full: neither their removal nor the reasons of those that stay break the bound."""
     if reason == 0 and is_sanitized():
         pytest.skip("built with SAN=1: a thousand recorders take long, and one row is enough for memory")
+    device = in_memory
     device.configure(upstream, spool={"max_bytes": 1 << 20}, batch={"max_items": items})
-    subprocess.run(["xargs", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], check=True, timeout=300,
-                   input="\n".join("n=%d" % number for number in range(1100)), text=True, env=device.environment({}))
+    numbers = "\n".join("n=%d" % number for number in range(1100))
+    subprocess.run(["xargs", "-P", "4", "-n", "1", EVENT, "-c", device.config, "-m", "m" * message, "cpu"], input=numbers,
+                   check=True, timeout=600, text=True, env=device.environment({}))
     if reason > 0:
         upstream.script(lambda request: {"body": {"rejected": [{"id": name, "reason": "r" * reason} for name in request.ids]}})
     with Watch(lambda: bytes_of(device)) as watch:
