@@ -6,6 +6,7 @@ import sqlite3
 
 PAGE = 2048
 BOUND_S = 10
+SLACK_S = 5         # of a busy machine
 ASIDE = r"spool\.db\.broken-20\d{6}T\d{6}Z(-\d+)?"
 
 

@@ -64,15 +64,16 @@ def bash_candidates(env, line):
     words = line.split(" ")
     script = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _%s; printf "%%s\\n" "${COMPREPLY[@]}"' % words[0].replace("-", "_")
     split = [part for word in words for part in (re.split("(=)", word) if word.startswith("--") else [word])]
-    out = subprocess.run(["bash", "--norc", "--noprofile", "-c", script, COMPLETIONS / "bash" / words[0], *split], env=env, timeout=20,
-                         capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(["bash", "--norc", "--noprofile", "-c", script, COMPLETIONS / "bash" / words[0], *split], env=env,
+                         timeout=60, capture_output=True, text=True, check=True).stdout
     return set(out.split())
 
 
 def fish_candidates(env, line):
     need_shell("fish")
     script = "source %s; complete -C '%s'" % (COMPLETIONS / "fish" / (line.split(" ")[0] + ".fish"), line)
-    out = subprocess.run(["fish", "--no-config", "-c", script], env=env, timeout=20, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(["fish", "--no-config", "-c", script], env=env, timeout=60, capture_output=True, text=True,
+                         check=True).stdout
     return {candidate.split("\t")[0].split("=")[-1] for candidate in out.splitlines()}
 
 
@@ -148,7 +149,7 @@ class Typed:
 
     def wait_for(self, pattern):
         """What the shell said, once ${pattern} is in it."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while re.search(pattern, self._said.decode(errors="replace")) is None:
             left = end - time.monotonic()
             assert left > 0 and select.select([self._fd], [], [], left)[0], self._said.decode(errors="replace")

@@ -34,7 +34,7 @@ class Control:
         self.device.configure(snapshot={"command": "%s %s -B status" % (self.device.monit_that("exit 1"), option)})
 
     def check(self, flush=FLUSH, **more):
-        return Lines(self.device.run(flush, "-c", self.device.config, "-s", self.device.spool, "--check", timeout=10, **more))
+        return Lines(self.device.run(flush, "-c", self.device.config, "-s", self.device.spool, "--check", **more))
 
 
 class Lines:

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from broken import BOUND_S, SLACK_S
 from harness import (DEFAULT_SPOOL, EVENT, FLUSH, IS_ROOT, ROOT, STATUS, STORAGE, USAGE, UUID_V7, exactly_once, ids_in, is_sanitized,
                      mode_of, run)
 
@@ -88,7 +89,7 @@ def test_a_stderr_that_nobody_reads(device, syslog, args, in_syslog):
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
     result = run([EVENT, "-c", device.config, *args], device.environment(), stderr=writing).ended(STORAGE)
-    assert result.seconds < 11
+    assert result.seconds < BOUND_S + SLACK_S
     assert bool(re.search(r"event %s 1/1 .*twice" % UUID_V7, syslog.text)) == in_syslog
     os.close(reading)
     os.close(writing)
@@ -101,7 +102,7 @@ def test_a_dry_run_that_nobody_reads_ends(device, syslog):
                  stdout=writing).ended(STORAGE)
     os.close(reading)
     os.close(writing)
-    assert result.seconds < 11 and device.stored_nothing() and syslog.text == ""
+    assert result.seconds < BOUND_S + SLACK_S and device.stored_nothing() and syslog.text == ""
 
 
 def test_a_dry_run_that_nobody_can_read_fails(device):
@@ -230,7 +231,7 @@ def test_a_spool_that_is_none_costs_no_event(device, make, syslog):
     make(device.spool)
     before = device.files()
     for monit in ({"DESCRIPTION": "kept"}, None):
-        device.event("cpu", monit=monit, timeout=10)
+        device.event("cpu", monit=monit)
     files = device.overflow_files()
     assert len(files) == 2
     assert sum(b"kept" in path.read_bytes() for path in files) == 1
@@ -350,10 +351,10 @@ def test_a_locked_spool(device, upstream, syslog):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM, signal.SIGTERM})
 
     with device.locked(), concurrent.futures.ThreadPoolExecutor() as pool:
-        waiting = [pool.submit(device.event, "cpu", "n=%d" % number, monit={}, timeout=12,
+        waiting = [pool.submit(device.event, "cpu", "n=%d" % number, monit={}, timeout=60,
                                preexec_fn=deaf if number else None) for number in range(3)]
         results = [one.result() for one in waiting]
-    assert max(result.seconds for result in results) < 10
+    assert max(result.seconds for result in results) < BOUND_S
     files = device.overflow_files()
     assert len(files) == 3 and "overflow" in syslog.text
     ids = [ids_in(path.name.encode() + path.read_bytes())[0] for path in files]
@@ -388,7 +389,7 @@ def test_what_is_no_event_in_the_overflow_folder_hurts_nobody(device, upstream):
     os.mkfifo(device.overflow / "a-fifo")
     (device.overflow / "a-link").symlink_to("/etc/passwd")
     device.configure(upstream)
-    device.flush("--now", timeout=10).ended(0)
+    device.flush("--now").ended(0)
     assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "memory"]
     assert os.path.exists("/etc/passwd")
 
@@ -401,8 +402,9 @@ def test_fifty_recorders_at_once(in_memory):
     began = time.monotonic()
     ended = [(process.communicate(timeout=60)[1], process.returncode) for process in running]
     assert ended == [(b"", 0)] * 50
-    assert is_sanitized() or time.monotonic() - began < 10
-    assert device.overflow_files() == []
+    assert is_sanitized() or (time.monotonic() - began < 10 and device.overflow_files() == [])
+    device.configure("http://127.0.0.1:9")
+    device.flush()      # slow as they are then, some may have gone by the overflow folder
     items = device.list()
     assert [item["seq"] for item in items] == list(range(1, 51))
     assert len({item["id"] for item in items}) == 50
@@ -551,7 +553,7 @@ def test_a_fifo_beside_the_spool_hangs_nobody(device, upstream, suffix):
     beside = device.spool.with_name(device.spool.name + suffix)
     beside.unlink(missing_ok=True)
     os.mkfifo(beside)
-    assert device.event("after", monit={}).seconds < 5
+    assert device.event("after", monit={}).seconds < BOUND_S
     assert len(device.overflow_files()) == 1
-    assert device.flush("--now", timeout=15).ended(STORAGE).seconds < 5
-    assert device.status("list", timeout=15).ended(STORAGE).seconds < 5
+    assert device.flush("--now", timeout=20).ended(STORAGE).seconds < BOUND_S
+    assert device.status("list", timeout=20).ended(STORAGE).seconds < BOUND_S

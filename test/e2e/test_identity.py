@@ -14,11 +14,12 @@ import subprocess
 
 import pytest
 
+from broken import BOUND_S, SLACK_S
 from harness import CONFIG, EVENT, FLUSH, LATER, STATUS, STORAGE
 
 pytestmark = pytest.mark.usefixtures("root")
 
-SECONDS = 10
+SECONDS = 40        # at most, on a busy machine; what is hostile takes minutes
 
 
 @pytest.fixture(params=["nobody", "daemon"])
@@ -59,6 +60,7 @@ def run_all(device, timeout=SECONDS):
     results = []
     for args in (event, flush, [STATUS, "-c", device.config, "list"], [STATUS, "-c", device.config, "stats"], event):
         results.append(device.run(*args, monit={} if args is event else None, timeout=timeout))
+    assert max(results[0].seconds, results[-1].seconds) < BOUND_S + SLACK_S
     assert all(result.status in (0, 1, STORAGE, LATER) for result in results), "\n".join(map(str, results))
     assert "root's own" not in "".join(result.out + result.err for result in results) + device.syslog.text
     return results
@@ -221,8 +223,8 @@ def test_100000_overflow_files(in_memory, upstream):
     for number in range(100000):
         os.close(os.open(device.overflow / ("%08x%s" % (number, path.name[8:])), os.O_CREAT | os.O_WRONLY, 0o600))
     with device.obstructed():
-        assert device.try_event("cpu", monit={}, timeout=SECONDS).status == STORAGE
-    assert device.event("memory", monit={}, timeout=SECONDS).seconds < SECONDS
+        refused = device.try_event("cpu", monit={}).ended(STORAGE)
+    assert max(refused.seconds, device.event("memory", monit={}).seconds) < BOUND_S + SLACK_S
     for _ in range(3):
         device.flush("--now", timeout=60)
     assert sorted(items[0]["topic"] for items in upstream.committed.values()) == ["cpu", "memory"]
