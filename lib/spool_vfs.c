@@ -29,7 +29,8 @@
 
 #define READ_TRIES 3
 #define READ_PAUSE_NS 20000000
-#define GATHERED_MAX ((size_t)64 << 10)
+#define GATHERED_MAX ((size_t)32 * SPOOL_FRAME)		/* no frame is torn where a long commit is written in pieces */
+#define FRAME_HEAD (SPOOL_FRAME - SPOOL_PAGE)
 
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs our_vfs;
@@ -83,14 +84,27 @@ px_db_was_full(void)
 	return is_so;
 }
 
-/* What could not be written is not tried again: the commit that it is of has failed. */
+/*
+ * What could not be written is not tried again: the commit that it is of has failed. The head of the last frame is zero until
+ * all else is there: of who is killed a part may be written, and the head of a commit over what was left over in the log looks
+ * as a commit does that was damaged later.
+ */
 static int
 write_gathered(void)
 {
 	size_t len = gathered.len;
+	bool ends_frame = len >= SPOOL_FRAME && (gathered.at + (sqlite3_int64)len - PX_WAL_HEADER) % SPOOL_FRAME == 0;
+	size_t head_at = ends_frame ? len - SPOOL_FRAME : 0;
+	uint8_t head[FRAME_HEAD];
+	int result;
 
 	gathered.len = 0;
-	return len == 0 ? SQLITE_OK : write_file(gathered.file, gathered.bytes, (int)len, gathered.at);
+	if (!ends_frame)
+		return len == 0 ? SQLITE_OK : write_file(gathered.file, gathered.bytes, (int)len, gathered.at);
+	memcpy(head, gathered.bytes + head_at, FRAME_HEAD);
+	memset(gathered.bytes + head_at, 0, FRAME_HEAD);
+	result = write_file(gathered.file, gathered.bytes, (int)len, gathered.at);
+	return result == SQLITE_OK ? write_file(gathered.file, head, FRAME_HEAD, gathered.at + (sqlite3_int64)head_at) : result;
 }
 
 static int

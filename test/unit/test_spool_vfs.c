@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* What a flush has the system do as it settles batch after batch, and what becomes of a batch whose writing fails. */
+/*
+ * What a flush has the system do as it settles batch after batch, what becomes of a batch whose writing fails, and what who
+ * is killed as it writes leaves behind.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "spool_db.h"
 #include "spool_folder.h"
@@ -14,6 +20,7 @@
 #define EVENTS 2000
 #define BATCH 100
 #define BODY 300
+#define MISSING 1000		/* bytes; less than a page */
 
 static const struct px_spool_limits limits = { 100000, 256 << 20 };
 /* With a reserve: without one the log is kept short. */
@@ -27,6 +34,7 @@ static struct calls {
 } calls;
 
 static bool is_full;
+static int killed_at;		/* of that write the end is missing; 0: none */
 static sqlite3_vfs *system_vfs;
 static sqlite3_vfs counting_vfs;
 static const sqlite3_io_methods *system_methods;
@@ -35,7 +43,10 @@ static sqlite3_io_methods counting_methods;
 static int
 count_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 at)
 {
-	calls.writes++;
+	if (++calls.writes == killed_at) {
+		(void)system_methods->xWrite(file, bytes, len > MISSING ? len - MISSING : 0, at);
+		(void)raise(SIGSTOP);	/* and is killed */
+	}
 	return is_full ? SQLITE_FULL : system_methods->xWrite(file, bytes, len, at);
 }
 
@@ -81,13 +92,17 @@ set_up_all(void **state)
 static void
 put_events(struct px_spool *spool, unsigned count)
 {
-	char body[BODY + 1];
-	struct px_err err;
+	static unsigned last;
+	const unsigned end = last + count;
 
-	(void)snprintf(body, sizeof(body), "{\"a\":\"%0*d\"}", BODY - (int)strlen("{\"a\":\"\"}"), 0);
-	for (unsigned i = 1; i <= count; i++) {
-		struct px_item item = { .kind = PX_EVENT, .time_ms = i, .topic = px_slice("cpu"), .body = px_slice(body) };
+	while (last < end) {
+		unsigned i = ++last;
+		char body[BODY + 1];
+		struct px_item item = { .kind = PX_EVENT, .time_ms = i, .topic = px_slice("cpu") };
+		struct px_err err;
 
+		(void)snprintf(body, sizeof(body), "{\"a\":\"%0*u\"}", BODY - (int)strlen("{\"a\":\"\"}"), i);
+		item.body = px_slice(body);
 		(void)snprintf(item.id, sizeof(item.id), "%08x-0000-7000-8000-%012x", i, i);
 		if (px_spool_put(spool, &item, &limits, NULL, &err) == -1)
 			fail_msg("%s", err.text);
@@ -161,8 +176,8 @@ test_batch_after_batch(void **state)
 			fail_msg("%s", err.text);
 		assert_int_equal(pending(), EVENTS - (i + 1) * BATCH);
 	}
-	/* Each commit is one write and one sync, and now and then the log is emptied. */
-	assert_in_range(calls.writes, batches, batches + batches / 2);
+	/* Each commit is two writes and one sync, and now and then the log is emptied. */
+	assert_in_range(calls.writes, 2 * batches, 2 * batches + batches / 2);
 	assert_in_range(calls.syncs, batches, 2 * batches);
 }
 
@@ -186,12 +201,82 @@ test_a_batch_that_is_not_written(void **state)
 	assert_int_equal(px_spool_check_count(spool, &err), 0);
 }
 
+/* After some 25 the log is emptied and keeps its length, so that frames are written over what is left over in it. */
+static int
+record(int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct px_spool *spool;
+		struct px_err err;
+
+		if (px_spool_open(&spool, path, PX_SPOOL_RECORD, 1000, &err) == -1)
+			fail_msg("%s", err.text);
+		put_events(spool, 1);
+		px_spool_close(spool);
+	}
+	return 0;
+}
+
+static int
+set_up_empty(void **state)
+{
+	struct px_err err;
+
+	return make_spool_folder_in_memory(state) == 0 ? px_spool_create(path, &birth, &err) : -1;
+}
+
+/* Nobody takes its log for a damaged one, for which a spool would be made anew. */
+static void
+test_killed_at_each_write(void **state)
+{
+	static const int befores[] = { 43, 40 };	/* the next one goes on in the log, or begins it anew */
+	int recorded = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(befores) / sizeof(befores[0]); i++) {
+		int status = -1;
+		int at = 0;
+
+		while (status != 0) {
+			struct px_spool *spool;
+			struct px_spool_facts facts;
+			struct px_err err;
+			pid_t child;
+
+			record(befores[i]);
+			recorded += befores[i];
+			at++;
+			child = fork();
+			assert_true(child >= 0);
+			if (child == 0) {
+				calls.writes = 0;
+				killed_at = at;
+				_exit(record(1));
+			}
+			assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+			assert_true(status == 0 || WIFSTOPPED(status));
+			if (status != 0) {
+				assert_int_equal(kill(child, SIGKILL), 0);
+				assert_int_equal(waitpid(child, NULL, 0), child);
+			}
+			if (px_spool_open(&spool, path, PX_SPOOL_FLUSH, 1000, &err) == -1 || px_spool_facts(spool, &facts, &err) == -1)
+				fail_msg("%d recorders and write %d: %s", befores[i], at, err.text);
+			px_spool_close(spool);
+			recorded += facts.recorded > recorded;
+			assert_int_equal(facts.recorded, recorded);
+			assert_int_equal(facts.pending, recorded);
+		}
+		assert_true(at > 2);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_batch_after_batch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_batch_that_is_not_written, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_killed_at_each_write, set_up_empty, remove_spool_folder),
 	};
 
 	return cmocka_run_group_tests_name("spool_vfs", tests, set_up_all, NULL);
