@@ -19,12 +19,13 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "share.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TEXT(text) (text), sizeof(text) - 1
 #define REQUEST_MAX (4 << 20)
 #define TIMEOUT_MS 10000
-#define SHORT_TIMEOUT_MS 300
+#define SHORT_TIMEOUT_MS (parts() > 1 ? 3000 : 1000)		/* long enough for the request to be sent */
 
 /* What the server does once it has sent what it was told to. */
 enum ending {

@@ -30,7 +30,7 @@
 #define WIDE ((struct px_spool_limits){ 100000, INT64_C(1) << 28 })
 #define ITEMS_MAX 128
 #define FILE_MAX (1 << 20)
-#define HANG_S 20
+#define HANG_S 60
 
 static struct px_err err;
 

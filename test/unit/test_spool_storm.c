@@ -142,8 +142,8 @@ test_turns(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+		int64_t began = milliseconds();		/* the turn lasts from a moment after this on */
 		pid_t child = take_turn_elsewhere(turns[i].held_ms);
-		int64_t began = milliseconds();
 		struct px_spool *spool = NULL;
 		struct itimerval timer;
 		struct px_item item;
