@@ -168,6 +168,10 @@ class Device:
         self.syslog.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def change(self, path, content):
+        """Gives a file another content at once: who looks meanwhile sees what it was or what it is, and never half of it."""
+        self.file("changed", content, mode_of(path)).rename(path)
+
     def file(self, name, content, mode=0o600):
         """Writes a file into the device's folder; its path."""
         path = self.folder / name
@@ -414,6 +418,25 @@ class Monit:
 
     def signal(self, number):
         self._process.send_signal(number)
+
+    @contextlib.contextmanager
+    def held(self):
+        """For the time of a with statement it stands still, and so does what it runs: nobody sees a half of what is done."""
+        self.signal(signal.SIGSTOP)
+        self.wait_until(self._stands_still, "the end of what Monit runs")
+        yield
+        self.signal(signal.SIGCONT)
+
+    def _stands_still(self):
+        def state(pid):
+            try:
+                return pathlib.Path("/proc/%s/stat" % pid).read_text().rpartition(") ")[2][0]
+            except FileNotFoundError:
+                return "gone"
+
+        threads = pathlib.Path("/proc/%d/task" % self._process.pid).iterdir()
+        children = " ".join((thread / "children").read_text() for thread in threads).split()
+        return state(self._process.pid) == "T" and {state(child) for child in children} <= {"Z", "gone"}
 
     @property
     def command(self):

@@ -28,10 +28,10 @@ def test_alerts_of_real_monit_reach_upstream(device, upstream, start_monit):
     grows = device.file("grows", "small\n")
     monit = start_monit(CHECKS.format(folder=device.folder, event=EVENT, config=device.config), SECRET="hunter2-secret")
     wait_for_topics(monit, device, {"disk"})
-    watched.write_text("two\n")
-    grows.write_text("not small any more\n")
+    device.change(watched, "two\n")
+    device.change(grows, "not small any more\n")
     wait_for_topics(monit, device, {"disk", "breach", "size"})
-    grows.write_text("small\n")
+    device.change(grows, "small\n")
     monit.wait_until(lambda: len([item for item in device.list() if item["topic"] == "size"]) == 2, "the recovery")
     recorded = device.list()
     assert b"hunter2" not in b"".join(device.files().values())
@@ -81,14 +81,13 @@ def test_alerts_of_real_monit_reach_upstream(device, upstream, start_monit):
 
 def test_an_outage_of_upstream_loses_nothing_of_monit(device, upstream, start_monit):
     watched = device.file("watched", "0\n")
-    grows = device.file("grows", "small\n")
-    del grows
+    device.file("grows", "small\n")
     monit = start_monit(CHECKS.format(folder=device.folder, event=EVENT, config=device.config))
     wait_for_topics(monit, device, {"disk"})
     device.configure(upstream, snapshot={"enabled": "yes", "interval": "1s", "source": "command", "command": monit.command})
     upstream.stop()
     for number in (1, 2):
-        watched.write_text("%d\n" % number)
+        device.change(watched, "%d\n" % number)
         monit.wait_until(lambda wanted=number: sum(item["topic"] == "breach" for item in device.list()) == wanted, "change %d" % number)
         assert device.flush().status == 75
         time.sleep(1)
@@ -107,7 +106,7 @@ check file watched with path %s
   if changed checksum then exec "%s -c %s --bogus breach =x"
 """ % (watched, EVENT, device.config))
     monit.wait_until(lambda: "checksum" in monit.said(), "the first checksum")
-    watched.write_text("two\n")
+    device.change(watched, "two\n")
     monit.wait_until(device.list, "the event")
     document = device.only_document()
     assert document["topic"] == "breach" and len(document["problems"]) == 2

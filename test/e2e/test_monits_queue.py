@@ -15,7 +15,7 @@ check file watched with path %s
 def change(device, monit, watched, said):
     """Changes the file, and waits until Monit has seen that."""
     before = monit.log.read_text().count("checksum changed")
-    watched.write_text(said)
+    device.change(watched, said)
     monit.wait_until(lambda: monit.log.read_text().count("checksum changed") > before, "the change")
 
 
