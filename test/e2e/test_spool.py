@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the spool promises: bounds and counters, a corrupt and a cloned spool."""
 import contextlib
-import os
+import random
 import re
 import shutil
 import sqlite3
@@ -90,7 +90,7 @@ def test_a_corrupt_spool_is_set_aside_and_what_is_readable_is_sent(device, upstr
     size = device.spool.stat().st_size
     with open(device.spool, "r+b") as spool:
         spool.seek(size * 3 // 4)
-        spool.write(os.urandom(2048))
+        spool.write(random.Random(1).randbytes(2048))
     said = [device.flush("--now").err for _ in range(3)]
     device.event("later")
     device.flush("--now").ended(0)

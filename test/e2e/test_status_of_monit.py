@@ -11,7 +11,7 @@ from harness import MONIT, run
 ZONE = "Europe/Berlin"
 CHECKS = """
 check system lab
-  if loadavg (1min) > 0.0001 then alert
+  if loadavg (1min) >= 0 then alert
 check process "this one" with pidfile {folder}/monit.pid
   if failed unixsocket {folder}/monit.sock then alert
   if failed unixsocket {folder}/none.sock then alert
