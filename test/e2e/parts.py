@@ -142,6 +142,13 @@ http {{
            ssl="ssl" if tls else "", tls=tls, shared=self.shared, settings=self.settings, upstream=self.upstream.url))
         return ["-p", self.folder, "-c", config, "-e", self.folder / "start.log"]
 
+    def wait_for_log(self, words):
+        """Until the log of its processes has these words."""
+        end = time.monotonic() + 60
+        while words not in (self.folder / "error.log").read_text():
+            assert time.monotonic() < end, "nginx did not log '%s'" % words
+            time.sleep(0.02)
+
     def log(self):
         """Connection and status of each request that is over."""
         return [line.split() for line in (self.folder / "access.log").read_text().splitlines()]

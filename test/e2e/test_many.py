@@ -21,11 +21,21 @@ def start(device, number):
     return pid, began
 
 
-def end(started):
-    """Waits for all of them by id, as they end; exit statuses and the lives of the processes in seconds."""
-    left = dict(started)
+def record_many(device, count):
+    """
+    Starts as many as fast as can be, and waits for all of them by id, as they end, which the first may do before the last
+    has started; exit statuses and the lives of the processes in seconds.
+    """
+    left = {}
     statuses, lives = [], []
-    while left:
+
+    def start_all():
+        for number in range(count):
+            left.update([start(device, number)])
+
+    starting = threading.Thread(target=start_all)
+    starting.start()
+    while starting.is_alive() or left:
         for pid in list(left):
             done, status, _ = os.wait4(pid, os.WNOHANG)
             if done == pid:
@@ -53,7 +63,7 @@ def test_1000_recorders_and_flushes(in_memory, upstream):
     flushing = threading.Thread(target=flush_again_and_again)
     flushing.start()
     try:
-        statuses, lives = end([start(device, number) for number in range(MANY)])
+        statuses, lives = record_many(device, MANY)
     finally:
         over.set()
         flushing.join()
@@ -70,17 +80,17 @@ def test_1000_recorders_and_flushes(in_memory, upstream):
     assert (stats["recorded"], stats["acknowledged"], stats["overflow"]) == (MANY + 1, MANY + 1, 0)
 
 
-@pytest.mark.parametrize("reply", [{"hang": True}, {"drip_s": 0.05, "body": {"rejected": []}}, {"delay_s": 3}],
+@pytest.mark.parametrize("reply", [{"hang": True}, {"drip_s": 0.5, "body": {"rejected": []}}, {"delay_s": 50}],
                          ids=["no answer", "a slow answer", "a late answer"])
 def test_no_recorder_waits_for_the_network(device, upstream, reply):
     """While a flush is in the middle of a post, recorders come and go."""
-    device.configure(upstream, upstream={"url": upstream.url, "timeout": "20s"})
+    device.configure(upstream, upstream={"url": upstream.url, "timeout": "60s"})
     device.record(5)
     upstream.script(default=reply)
     flush = device.flush_process("--now")
     upstream.wait_for(1)
     before = len(upstream.requests)
-    statuses, _ = end([start(device, number) for number in range(20)])
+    statuses, _ = record_many(device, 20)
     assert statuses == [0] * 20
     # All of them ended while the flush still waited for that one answer.
     assert flush.poll() is None and len(upstream.requests) == before

@@ -79,6 +79,7 @@ class Filling:
             self.long.add(number)
         if result.status == STORAGE:
             self.where.append("syslog")
+            assert self.device.syslog.raw       # all of it is read, so that the next one's lines have room
             assert (len(self.device.overflow_files()), self.recorded()) == (waiting, recorded)
         else:
             in_spool = self.recorded() - recorded
@@ -146,7 +147,7 @@ def test_whole_batches_leave_a_full_disk(make_room, upstream, size, message, ite
     device.configure(upstream, batch={"max_items": items})
     until_full = "while [ ! -d %s ]; do %s -c %s cpu -m %s || exit; done" % (
         device.mounted / "overflow", EVENT, device.config, "m" * message)
-    device.run("/bin/sh", "-c", until_full, monit={}, timeout=120)
+    device.run("/bin/sh", "-c", until_full, monit={}, timeout=600)
     device.fill()
     pending = device.stats()["pending"]
     assert pending > 450 and device.free_bytes == 0

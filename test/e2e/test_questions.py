@@ -187,6 +187,7 @@ def test_what_was_lost(enrolled, syslog, person):
     with enrolled.obstructed():
         for number in range(2):
             enrolled.try_event("cpu", *("k%d=%s" % (at, "v  v" * 200) for at in range(3)), "n=%d" % number, monit={}).ended(74)
+            assert syslog.raw       # all of it is read, so that the next one's lines have room
     lines = [re.fullmatch(r"<\d+>.*?(px-status-event\S*: )(.*)", line).groups()
              for line in syslog.text.replace("\0", "").split("\n") if "px-status-event" in line]
     lines.reverse()     # in whatever order they stand

@@ -92,10 +92,10 @@ def test_upstream_is_down_behind_nginx(device, upstream, start_part):
 
 def test_upstream_is_slow_behind_nginx(device, upstream, start_part):
     """It took the batch though nginx said 504: it comes again under the same ids."""
-    nginx = start_part(parts.Nginx(device, upstream, "proxy_read_timeout 1s;"))
+    nginx = start_part(parts.Nginx(device, upstream, "proxy_read_timeout 3s;"))
     device.configure(nginx.url)
     ids = device.record(3)
-    upstream.script({"delay_s": 2.5}, default={})
+    upstream.script({"delay_s": 30}, default={})
     device.flush("--now").ended(LATER)
     stats = device.stats()
     assert stats["pending"] == 3 and "504" in stats["last_failure"]["reason"]
@@ -135,6 +135,8 @@ def test_nginx_is_reloaded_while_we_post(device, upstream, start_part):
     def reply(_):
         if len(upstream.requests) % 5 == 2:
             nginx.hang_up()
+        if len(upstream.requests) == 23:        # and the last one is still to come
+            nginx.wait_for_log("gracefully shutting down")
         return {"delay_s": 0.02}
 
     upstream.script(reply)
@@ -207,7 +209,7 @@ def test_a_page_in_the_place_of_upstream(device, upstream, start_part):
 def test_nginx_limits_the_rate(device, upstream, start_part):
     """What was delivered before stays delivered, and the rest follows."""
     nginx = parts.Nginx(device, upstream, "limit_req zone=devices burst=2 nodelay; limit_req_status 429;")
-    nginx.shared = "limit_req_zone $binary_remote_addr zone=devices:1m rate=20r/m;"
+    nginx.shared = "limit_req_zone $binary_remote_addr zone=devices:1m rate=1r/m;"
     start_part(nginx)
     device.configure(nginx.url, batch={"max_items": 1})
     ids = device.record(5)

@@ -17,7 +17,7 @@ def record_many(device, count):
     env = device.environment({"SERVICE": "vm", "EVENT": "Resource limit matched",
                               "DESCRIPTION": "cpu usage of 99.7% matches resource limit [cpu usage > 80.0%]"})
     subprocess.run(["xargs", "-P", str(os.cpu_count() or 2), "-n", "1", EVENT, "-c", device.config, "cpu"], input=numbers.encode(),
-                   env=env, check=True, timeout=170)
+                   env=env, check=True, timeout=600)
 
 
 def test_10000_waiting_events(in_memory, upstream):
@@ -29,7 +29,7 @@ def test_10000_waiting_events(in_memory, upstream):
     assert (stats["pending"], stats["recorded"], stats["overflow"]) == (WAITING, WAITING, 0)
     device.configure(upstream)
     peak = device.file("peak", "", 0o666)
-    result = device.flush("--now", env={"PX_TEST_PEAK": str(peak)}, timeout=60).ended(0)
+    result = device.flush("--now", env={"PX_TEST_PEAK": str(peak)}, timeout=300).ended(0)
     assert len(upstream.committed) == WAITING and {len(items) for items in upstream.committed.values()} == {1}
     assert {items[0]["params"]["n"] for items in upstream.committed.values()} == {str(number) for number in range(WAITING)}
     assert sorted(items[0]["seq"] for items in upstream.committed.values()) == list(range(1, WAITING + 1))

@@ -83,7 +83,7 @@ def test_both_lines_of_cron(root, upstream):
         system.run("crontab", "/usr/share/px-status/cron/busybox").ended(0)
         system.run("px-status-event", "cpu").ended(0)
         system.run("cron").ended(0)
-        system.wait_until(lambda: system.run("cat", "/ran").out == "root \n" * 2, "a run of each", 70)
+        system.wait_until(lambda: system.run("cat", "/ran").out == "root \n" * 2, "a run of each", 120)
         upstream.wait_for(1)
         system.wait_until(lambda: system.run("pgrep", "-x", "px-status-flush").status == 1, "the end of the runs")
         assert system.run("test", "-e", "/mail").status == 1

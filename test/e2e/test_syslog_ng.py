@@ -53,7 +53,7 @@ class SyslogNg(Part):
             sender.send((text + "\n").encode())
 
 
-def wait_for(is_so, what, within_s=20):
+def wait_for(is_so, what, within_s=60):
     end = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < end, what

