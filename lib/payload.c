@@ -10,10 +10,30 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define DEPTH_MAX 64
+#define DIGITS "0123456789"
+
+static bool
+is_one_of(const char *bytes, struct px_slice text, size_t at)
+{
+	return at < text.len && text.ptr[at] != '\0' && strchr(bytes, text.ptr[at]) != NULL;
+}
+
+/* Whether what stands outside of strings at ${at} begins a number such as 01, or ends one such as "1.". */
+static bool
+spoils_number(struct px_slice text, size_t at)
+{
+	if (text.ptr[at] == '.')
+		return !is_one_of(DIGITS, text, at + 1);
+	if (text.ptr[at] != '0' || !is_one_of(DIGITS, text, at + 1))
+		return false;
+	if (at >= 2 && text.ptr[at - 1] == '-')
+		return !is_one_of("eE", text, at - 2);
+	return at == 0 || !is_one_of(DIGITS ".eE+", text, at - 1);
+}
 
 /*
- * Whether cJSON may see ${text}: not nested past DEPTH_MAX, and no control character where RFC 8259 has none (cJSON takes
- * them inside strings, and between values for blanks). Brackets that don't pair are cJSON's to find.
+ * Whether cJSON may see ${text}: not nested past DEPTH_MAX, and neither control characters nor numbers that RFC 8259 does not
+ * have (cJSON takes the first inside strings, and between values for blanks). Brackets that don't pair are cJSON's to find.
  */
 static bool
 is_tame(struct px_slice text)
@@ -37,6 +57,8 @@ is_tame(struct px_slice text)
 				return false;
 		} else if (byte == ']' || byte == '}') {
 			depth--;
+		} else if (spoils_number(text, i)) {
+			return false;
 		}
 	}
 	return true;

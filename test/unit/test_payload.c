@@ -45,6 +45,8 @@ reads_answers(void **state)
 		/* One JSON document of any kind. */
 		{ JSON, TEXT("{}"), PX_BODY_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT(" [1, 2.5e3, \"x\", null, true]\r\n\t"), PX_BODY_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("[0, -0, -0.5e-07, 0.01, 1e05, 1E+00, 100]"), PX_BODY_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("{\"01\":\"1.\"}"), PX_BODY_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("\"ok\""), PX_BODY_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("1"), PX_BODY_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("null"), PX_BODY_JSON, 0, NULL, NULL, "" },
@@ -72,6 +74,12 @@ reads_answers(void **state)
 		{ JSON, TEXT("{\x01}"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("{\"a\":\"\\"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("[1,]"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("01"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("-01"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("{\"a\":01}"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("{\"a\":-00}"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("{\"a\":1.}"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
+		{ JSON, TEXT("{\"a\":1.e5}"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
 		{ JSON, TEXT("\x1f\x8b\x08\0"), PX_BODY_NOT_JSON, 0, NULL, NULL, "" },
 
 		/* Rejected items. */
