@@ -32,8 +32,8 @@ spoils_number(struct px_slice text, size_t at)
 }
 
 /*
- * Whether cJSON may see ${text}: not nested past DEPTH_MAX, and neither control characters nor numbers that RFC 8259 does not
- * have (cJSON takes the first inside strings, and between values for blanks). Brackets that don't pair are cJSON's to find.
+ * Whether cJSON may see ${text}: not nested past DEPTH_MAX, and neither control characters nor numbers that RFC 8259 has
+ * not (cJSON takes the first inside strings, and between values for blanks). Brackets that don't pair are cJSON's to find.
  */
 static bool
 is_tame(struct px_slice text)

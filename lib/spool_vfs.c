@@ -85,9 +85,9 @@ px_db_was_full(void)
 }
 
 /*
- * What could not be written is not tried again: the commit that it is of has failed. The head of the last frame is zero until
- * all else is there: of who is killed a part may be written, and the head of a commit over what was left over in the log looks
- * as a commit does that was damaged later.
+ * What could not be written is not tried again: the commit that it is of has failed. The head of the last frame is zero
+ * until all else is there: of who is killed a part may be written, and the head of a commit over what was left over in the
+ * log looks as a commit does that was damaged later.
  */
 static int
 write_gathered(void)
