@@ -19,7 +19,7 @@ from lab import ROOT, Missing, copy_spool, find, output_of
 from spool import documents, fill
 
 LIMIT_S = 120           # no transfer here lasts longer
-SYSLOG_BATCH = 1000     # lines
+BATCH = 1000            # events or lines in a request, of either program
 FEW = 10_000
 PEAK_KIB, PEAK_LIMIT_KIB = 12 * 1024, 16 * 1024
 UNPACKED = ROOT / "build" / "syslog-ng" / "usr" / "lib" / "syslog-ng"
@@ -165,7 +165,7 @@ destination upstream {{
        disk-buffer(reliable(yes) disk-buf-size(8589934592) mem-buf-size(16777216) dir("{buffer}")));
 }};
 log {{ source(lines); destination(upstream); }};
-""".format(url=url, batch=SYSLOG_BATCH, buffer=self.buffer, source='file("%s" flags(no-parse) follow-freq(1) log-iw-size(10000) '
+""".format(url=url, batch=BATCH, buffer=self.buffer, source='file("%s" flags(no-parse) follow-freq(1) log-iw-size(10000) '
            'log-fetch-limit(1000));' % lines if lines else 'unix-dgram("%s/nothing");' % self.folder))
         modules = [path for path in UNPACKED.glob("*") if path.is_dir()]
         return Process([self.program, "--foreground", "--no-caps", "--cfgfile=%s" % config,
@@ -182,7 +182,7 @@ def rate_of_syslog_ng(server, syslog, lines, count):
     server.forget()
     began = time.time()
     with syslog.run(server.url, lines) as process:
-        process.await_(lambda: len(server.taken()) >= count / SYSLOG_BATCH)
+        process.await_(lambda: len(server.taken()) >= count / BATCH)
         peak = peak_of(process.process.pid)
     return count / (server.taken()[-1][0] - began), peak
 
@@ -212,6 +212,8 @@ class Delivery:
 
     def __init__(self, lab, server, full, compression, tls=False):
         config = lab.config(server.tls_url if tls else server.url, compression, server.certificate if tls else None)
+        with config.open("a") as file:
+            file.write("[batch]\nmax_items = %d\n" % BATCH)
         copy_spool(full, config)
         os.sync()
         server.forget()
