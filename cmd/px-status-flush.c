@@ -145,7 +145,8 @@ show_progress(void *arg, int64_t settled, int64_t left)
 
 	px_sys_now(&now);
 	elapsed_ms = now.boot_ms - progress->began.boot_ms;
-	if (elapsed_ms < 1000 || now.boot_ms - progress->last_ms < 200)
+	/* Where the first that could be told is the end, nobody has waited for more. */
+	if (elapsed_ms < 1000 || now.boot_ms - progress->last_ms < 200 || (left == 0 && !progress->shown))
 		return;
 	per_s = settled * 1000 / elapsed_ms;
 	screen_duration(left_text, per_s > 0 ? left / per_s : 0);

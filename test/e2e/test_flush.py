@@ -670,3 +670,12 @@ def test_progress_on_a_terminal(enrolled, upstream):
                                stdout=subprocess.DEVNULL)
     assert status == 0
     assert re.search(r"\r[123] of 4 sent, \d+/s, \d+s left +\r", said), said
+
+
+def test_no_progress_of_what_is_done(enrolled, upstream):
+    """All came at once, however long it took."""
+    upstream.script({"delay_s": 1.1})
+    enrolled.record(4)
+    status, said = on_terminal([FLUSH, "-c", enrolled.config, "-s", enrolled.spool, "--now"], enrolled.environment(),
+                               stdout=subprocess.DEVNULL)
+    assert (status, said) == (0, "px-status-flush: 4 items acknowledged, 0 quarantined\r\n")
