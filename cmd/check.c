@@ -213,8 +213,7 @@ check_folder(struct checking *checking)
 		return;
 	if (st.st_uid == 0)
 		report_ok("spool folder", "%s is root's: everything runs as root; better give it to the user px-status, as "
-		    "whom the units run",
-		    folder);
+		    "whom the units run", folder);
 	else
 		report_ok("spool folder", "%s, used as uid %ju", folder, (uintmax_t)geteuid());
 }

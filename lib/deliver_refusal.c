@@ -97,8 +97,7 @@ take_refused_item(struct deliver_run *run, const struct deliver_reply *reply, st
 	run->blames_nothing = true;
 	count_refused(run);
 	return px_err_set(err, PX_LATER, "upstream refuses each of %d items alone and takes none: nothing is blamed, all is "
-	    "kept (%s)",
-	    DELIVER_REFUSED_MAX, reply->verdict.reason);
+	    "kept (%s)", DELIVER_REFUSED_MAX, reply->verdict.reason);
 }
 
 int

@@ -51,8 +51,8 @@ flush_renew(const struct px_flush_job *job, const char *path, const char *why, s
 	if (px_spool_renew(path, &birth, &now, aside, sizeof(aside), &carried, err) == -1)
 		return -1;
 	px_log(PX_ERROR, "%s: set aside as '%s'; %" PRId64 " %s in the new spool %s; the old file is yours to look at and to "
-	    "remove",
-	    reason, aside, carried, px_text_plural(carried, "item was readable and is", "items were readable and are"), birth.id);
+	    "remove", reason, aside, carried, px_text_plural(carried, "item was readable and is", "items were readable and are"),
+	    birth.id);
 	return 0;
 }
 

@@ -30,8 +30,7 @@ check_kind(const char *path, const char *name, struct px_err *err)
 	if (S_ISREG(status.st_mode))
 		return 0;
 	return px_err_set(err, PX_STORAGE, "cannot open spool '%s': %s; move it away, and the next event or flush makes a "
-	    "spool", name,
-	    S_ISDIR(status.st_mode) ? strerror(EISDIR) : S_ISLNK(status.st_mode) ? "it is a symbolic link" :
+	    "spool", name, S_ISDIR(status.st_mode) ? strerror(EISDIR) : S_ISLNK(status.st_mode) ? "it is a symbolic link" :
 	    "it is no regular file");
 }
 

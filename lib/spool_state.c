@@ -129,8 +129,7 @@ px_spool_each_run(struct px_spool *spool, px_spool_run_fn *each, void *arg, stru
 
 	spool->deadline_ms = px_db_monotonic_ms() + spool->wait_ms;
 	if (px_db_query(spool, &row, err, "SELECT time_ms, acknowledged, exit_status, reason FROM run ORDER BY number DESC "
-	    "LIMIT ?1",
-	    "i", (int64_t)PX_RUNS_KEPT) == -1)
+	    "LIMIT ?1", "i", (int64_t)PX_RUNS_KEPT) == -1)
 		return -1;
 	while ((rc = px_db_step(spool, row, err)) == 1) {
 		struct px_spool_run run = {
