@@ -30,6 +30,8 @@ LATER_S = 60
 def analyze(*args):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
+    if not os.path.isdir("/run/systemd") and not harness.IS_ROOT:
+        pytest.skip("systemd-analyze wants to make /run/systemd, which systemd has not made here")
     return subprocess.run(["systemd-analyze", *map(str, args)], capture_output=True, text=True)
 
 
