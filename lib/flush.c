@@ -349,15 +349,16 @@ px_flush_splay_ms(const struct px_flush_job *job)
 	struct px_timer retry = { .is_set = false };
 	struct px_timer snapshot = { .is_set = false };
 	bool has_event = false;
+	bool is_about_to_post;
 	struct px_err err;
 
 	if (job->upstream == NULL || splay_ms == 0)
 		return 0;
-	if (overflow_waits(job->store.spool_path) || event_waits_in_fallback(job))
+	if (overflow_waits(job->store.spool_path))
 		return 0;
 	job->world->now(&run.began);
 	if (px_spool_open(&run.spool, job->store.spool_path, PX_SPOOL_LOOK, job->store.wait_ms, &err) == -1)
-		return err.code == PX_ABSENT && takes_snapshot ? splay_ms : 0;
+		return err.code == PX_ABSENT && takes_snapshot && !event_waits_in_fallback(job) ? splay_ms : 0;
 	if (px_spool_has_event(run.spool, &has_event, &err) == -1 || px_spool_facts(run.spool, &facts, &err) == -1 ||
 	    px_spool_get_timer(run.spool, PX_TIMER_RETRY, &retry, &err) == -1 ||
 	    px_spool_get_timer(run.spool, PX_TIMER_SNAPSHOT, &snapshot, &err) == -1)
@@ -365,9 +366,8 @@ px_flush_splay_ms(const struct px_flush_job *job)
 	px_spool_close(run.spool);
 	if (has_event || px_timer_left_ms(&retry, &run.began) > 0)
 		return 0;
-	if (takes_snapshot && flush_snapshot_is_due(job, &snapshot, &run.began))
-		return splay_ms;
-	return facts.pending > 0 ? splay_ms : 0;
+	is_about_to_post = facts.pending > 0 || (takes_snapshot && flush_snapshot_is_due(job, &snapshot, &run.began));
+	return is_about_to_post && !event_waits_in_fallback(job) ? splay_ms : 0;
 }
 
 int
