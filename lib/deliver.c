@@ -110,8 +110,7 @@ deliver_post(struct deliver_run *run, struct px_batch *batch, struct deliver_rep
 	if (out->verdict.honours_retry_after && reply->retry_after_ms > run->out->retry_after_ms)
 		run->out->retry_after_ms = reply->retry_after_ms;
 	px_log(PX_INFO, "posted %zu %s in %zu bytes: %s", batch->count,
-	    px_text_plural((int64_t)batch->count, "item", "items"), batch->len,
-	    out->verdict.reason);
+	    px_text_plural((int64_t)batch->count, "item", "items"), batch->len, out->verdict.reason);
 	return 0;
 }
 

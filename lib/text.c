@@ -439,8 +439,7 @@ px_text_civil_to_utc_s(const struct px_civil *civil, int64_t *utc_s)
 	    civil->second > 60)
 		return -1;
 	*utc_s = days_from_civil(civil->year, civil->month, civil->day) * S_PER_DAY + (int64_t)civil->hour * 3600 +
-	    (int64_t)civil->minute * 60 +
-	    civil->second;
+	    (int64_t)civil->minute * 60 + civil->second;
 	return 0;
 }
 

@@ -31,8 +31,8 @@ main(int argc, char *argv[])
 		goto out;
 	(void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	(void)sqlite3_wal_hook(db, note_frames, &frames);
-	rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL; INSERT INTO item VALUES (NULL, printf('%.300c', 'x'))",
-	    NULL, NULL, NULL);
+	rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL; "
+	    "INSERT INTO item VALUES (NULL, printf('%.300c', 'x'))", NULL, NULL, NULL);
 	if (rc == SQLITE_OK && frames > LONG_LOG)
 		rc = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 out:
